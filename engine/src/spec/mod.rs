@@ -1,0 +1,293 @@
+//! What a model computes, as data: a product of small choices for every layer.
+//!
+//! A family (`llama.rs`, `llama4.rs`) turns a configuration into a [`ModelSpec`]; nothing below this folder
+//! names a family. Periodicity ("every 4th layer") becomes the vector of layers. A fault is an edit of these
+//! values (`fault.rs`).
+//!
+//! | file | holds |
+//! |---|---|
+//! | `keys.rs` | a configuration read so that no key is dropped silently |
+//! | `hf.rs`, `gguf.rs` | the two spellings of a configuration, and the tensors' names |
+//! | `llama.rs`, `llama4.rs` | the families |
+//! | `rope.rs` | inverse frequencies of every kind of scaling |
+
+/// Everything the forward pass needs to know about a model, besides the weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelSpec {
+    /// Family as the file names it (`llama4_text`, `llama`): for people, never for decisions.
+    pub family: String,
+    /// Width of the residual stream.
+    pub dim: usize,
+    /// Entries of the vocabulary.
+    pub n_vocab: usize,
+    /// Longest context that the model declares, in tokens; 0 when it declares none.
+    pub context_length: usize,
+    /// What happens to an embedding before the first layer.
+    pub embedding_scale: f32,
+    /// One entry a layer.
+    pub layers: Vec<LayerSpec>,
+    /// Norm before the head.
+    pub final_norm: Norm,
+    /// Factor on the logits (Cohere's `logit_scale`); 1 when there is none.
+    pub logit_scale: f32,
+    /// Soft cap on the logits, `c * tanh(x / c)` (Gemma 2).
+    pub logit_softcap: Option<f32>,
+    /// The head is the embedding matrix.
+    pub tied_head: bool,
+    /// How angles of the rotary embedding are computed.
+    pub rope_precision: RopePrecision,
+}
+
+/// One layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LayerSpec {
+    /// Attention: shapes and the steps on queries and keys.
+    pub attention: Attention,
+    /// Which earlier positions a token sees.
+    pub mask: Mask,
+    /// Feed-forward part.
+    pub ffn: Ffn,
+    /// How attention and feed-forward join the stream.
+    pub residual: Residual,
+    /// Norm before attention (`None`: the sublayer reads the stream itself).
+    pub attn_norm: Option<Norm>,
+    /// Norm after attention, before its result joins the stream (Gemma).
+    pub attn_post_norm: Option<Norm>,
+    /// Norm before the feed-forward part; absent for a parallel residual that shares `attn_norm`.
+    pub ffn_norm: Option<Norm>,
+    /// Norm after the feed-forward part (Gemma).
+    pub ffn_post_norm: Option<Norm>,
+}
+
+/// Grouped-query attention.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attention {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads; divides `n_heads`.
+    pub n_kv_heads: usize,
+    /// Width of a query or key head.
+    pub head_dim: usize,
+    /// Factor on the scores, usually `head_dim^-0.5`.
+    pub scale: f32,
+    /// Rotary embedding; `None` is NoPE.
+    pub rope: Option<Rope>,
+    /// Norm on each query and key head.
+    pub qk_norm: Option<QkNorm>,
+    /// Length-dependent factor on the queries.
+    pub temperature: Option<Temperature>,
+    /// Soft cap on the scores, `c * tanh(s / c)`, before the mask (Gemma 2).
+    pub softcap: Option<f32>,
+    /// A learned extra logit a head in the softmax's denominator (gpt-oss).
+    pub sinks: bool,
+    /// Biases on q, k and v.
+    pub qkv_bias: bool,
+    /// Bias on the output projection.
+    pub out_bias: bool,
+}
+
+/// Which positions `s <= p` a token at position `p` attends to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mask {
+    /// All of them.
+    Full,
+    /// The last `n`, itself included: `s > p - n`.
+    Window(usize),
+    /// Those of its own chunk: `s / n == p / n` (Llama 4).
+    Chunk(usize),
+}
+
+impl Mask {
+    /// The first position that a token at `pos` sees.
+    ///
+    /// ```
+    /// use fathom_engine::spec::Mask;
+    /// assert_eq!(Mask::Full.first_visible(100), 0);
+    /// assert_eq!(Mask::Window(16).first_visible(100), 85);
+    /// assert_eq!(Mask::Chunk(16).first_visible(100), 96);
+    /// ```
+    pub fn first_visible(self, pos: usize) -> usize {
+        match self {
+            Self::Full => 0,
+            Self::Window(n) => (pos + 1).saturating_sub(n),
+            Self::Chunk(n) => pos - pos % n,
+        }
+    }
+}
+
+/// Rotary position embedding: pair `i` of a head is turned by `pos * inv_freq[i]`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rope {
+    /// Inverse frequencies, [rotary_dim / 2], scaling applied, rounded to f32 as the reference has them.
+    pub inv_freq: Vec<f32>,
+    /// Which two elements of a head are a pair.
+    pub pairing: Pairing,
+    /// Factor on cos and sin (YaRN, LongRoPE); 1 when there is none.
+    pub attention_factor: f32,
+    /// How the frequencies came about: for people.
+    pub origin: String,
+}
+
+impl Rope {
+    /// Elements of a head that are rotated; the rest pass through.
+    pub fn rotary_dim(&self) -> usize {
+        2 * self.inv_freq.len()
+    }
+}
+
+/// Which elements of a head form a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pairing {
+    /// (2i, 2i + 1): Meta's layout, Llama 4, Cohere, GGUF's `norm`.
+    Interleaved,
+    /// (i, i + rotary_dim / 2): Hugging Face's Llama, GGUF's `neox`.
+    Half,
+}
+
+/// Precision of the angles `pos * inv_freq`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RopePrecision {
+    /// Product and range reduction in f64: right at any position.
+    F64,
+    /// Product in f32, as transformers computes it: off by whole radians at position 10 000 000.
+    F32,
+}
+
+/// RMS norm on each query and key head.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct QkNorm {
+    /// Before or after the rotary embedding.
+    pub order: QkNormOrder,
+    /// Has weights, [head_dim] each for q and k.
+    pub weighted: bool,
+    /// Weights are stored as w and multiply as 1 + w (Gemma).
+    pub plus_one: bool,
+    /// Added to the mean square.
+    pub eps: f32,
+}
+
+/// Where the norm on queries and keys stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum QkNormOrder {
+    BeforeRope,
+    AfterRope,
+}
+
+/// `q *= 1 + scale * ln(1 + floor((pos + 1) / floor))` (Llama 4; Llama4TextAttention in transformers).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperature {
+    /// Tokens a step.
+    pub floor: f64,
+    /// Height of the steps.
+    pub scale: f64,
+}
+
+impl Temperature {
+    /// The factor on the query at `pos` (0-based).
+    ///
+    /// ```
+    /// let t = fathom_engine::spec::Temperature { floor: 8192.0, scale: 0.1 };
+    /// assert_eq!(t.factor(8190), 1.0);
+    /// assert!((t.factor(8191) - 1.0693).abs() < 1e-4);
+    /// ```
+    pub fn factor(&self, pos: usize) -> f32 {
+        (1.0 + self.scale * (1.0 + ((pos as f64 + 1.0) / self.floor).floor()).ln()) as f32
+    }
+}
+
+/// A norm over the stream.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Norm {
+    /// Mean-centred (LayerNorm) or not (RMS).
+    pub kind: NormKind,
+    /// Added to the variance or mean square.
+    pub eps: f32,
+    /// Weights are stored as w and multiply as 1 + w (Gemma).
+    pub plus_one: bool,
+}
+
+/// Kinds of norm; none has a bias.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum NormKind {
+    Rms,
+    Layer,
+}
+
+/// How the two sublayers join the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Residual {
+    /// x += attn(norm(x)); x += ffn(norm(x)).
+    Sequential,
+    /// x += attn(n) + ffn(n) with one n = norm(x) (Cohere).
+    Parallel,
+}
+
+/// Feed-forward part.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ffn {
+    /// down(act(gate x) * up x).
+    Dense {
+        /// Width between.
+        hidden_dim: usize,
+        /// Activation of the gate.
+        activation: Activation,
+    },
+    /// A mixture of experts.
+    Moe(Moe),
+}
+
+/// Routed experts and, beside them, one that every token passes.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moe {
+    /// Routed experts.
+    pub n_experts: usize,
+    /// Experts a token passes.
+    pub n_used: usize,
+    /// Width between, in a routed expert.
+    pub hidden_dim: usize,
+    /// Width between, in the shared expert.
+    pub shared_hidden_dim: Option<usize>,
+    /// Activation of the gate.
+    pub activation: Activation,
+    /// From router logits to scores.
+    pub scoring: Scoring,
+    /// Chosen scores are divided by their sum.
+    pub normalise: bool,
+    /// Factor on the scores (DeepSeek's `routed_scaling_factor`); 1 when there is none.
+    pub score_scale: f32,
+    /// What the score multiplies.
+    pub score_on: ScoreOn,
+}
+
+/// From router logits to scores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scoring {
+    /// Sigmoid of each chosen logit (Llama 4).
+    Sigmoid,
+    /// Softmax over all experts, then the choice (Mixtral, Qwen MoE).
+    SoftmaxAll,
+    /// The choice, then softmax over the chosen (gpt-oss).
+    SoftmaxChosen,
+}
+
+/// What an expert's score multiplies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScoreOn {
+    /// The expert's input (Llama 4).
+    Input,
+    /// The expert's output (all others).
+    Output,
+    /// Both: a fault that was shipped.
+    InputAndOutput,
+}
+
+/// Activation of a gate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activation {
+    /// x * sigmoid(x).
+    Silu,
+    /// GELU with the tanh approximation.
+    GeluTanh,
+}
