@@ -9,6 +9,7 @@
 //! | `checkpoint.rs` | a folder or file opened: configuration, tensors, tokenizer files |
 
 pub mod bytes;
+pub mod gguf;
 pub mod types;
 
 pub use bytes::Bytes;
