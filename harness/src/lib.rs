@@ -6,5 +6,9 @@
 //!
 //! Only `run/` executes a model. Everything after it reads the run's folder.
 
+pub mod error;
 pub mod item;
 pub mod record;
+pub mod run;
+
+pub use error::{Error, Result};

@@ -4,8 +4,42 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::item::{Item, Prompt, Question};
+
 /// Version of the folder's formats.
 pub const FORMAT: u32 = 1;
+
+/// One line of `items.jsonl`: an item as it is sent.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct ItemRecord {
+    /// The item.
+    pub item: Item,
+    /// Its question, without the pieces of the document: they stand in the prompt's text.
+    pub question: Question,
+    /// What is sent; empty where the item is skipped.
+    pub prompt: Prompt,
+    /// Items of one group have a long beginning in common, which is evaluated once; empty: stands alone.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub group: String,
+    /// Options by log-likelihood, as appended to the prompt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub options: Vec<PromptOption>,
+    /// What a reader should know: `beyond-declared-context`, `filler-repeats`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub marks: Vec<String>,
+    /// Why the item cannot be sent at all (the question is longer than the length); empty where it can.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub skip: String,
+}
+
+/// An option to be scored by log-likelihood.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PromptOption {
+    /// The text as appended to the prompt.
+    pub text: String,
+    /// Its tokens.
+    pub ids: Vec<u32>,
+}
 
 /// How an item ended. Every item ends in exactly one of these, and stays in the count.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

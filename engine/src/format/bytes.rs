@@ -23,26 +23,37 @@ impl Bytes {
     /// All of a mapped file.
     pub fn from_map(map: Arc<Mmap>) -> Self {
         let range = 0..map.len();
-        Self { owner: Owner::Map(map), range }
+        Self {
+            owner: Owner::Map(map),
+            range,
+        }
     }
 
     /// Bytes that are part of the program.
     pub fn from_static(bytes: &'static [u8]) -> Self {
-        Self { owner: Owner::Static(bytes), range: 0..bytes.len() }
+        Self {
+            owner: Owner::Static(bytes),
+            range: 0..bytes.len(),
+        }
     }
 
     /// Bytes on the heap (tests, small files).
     pub fn from_vec(bytes: Vec<u8>) -> Self {
         let range = 0..bytes.len();
-        Self { owner: Owner::Heap(Arc::new(bytes)), range }
+        Self {
+            owner: Owner::Heap(Arc::new(bytes)),
+            range,
+        }
     }
 
     /// A part of these bytes; `None` when it does not lie inside.
     pub fn slice(&self, range: Range<usize>) -> Option<Self> {
         let start = self.range.start.checked_add(range.start)?;
         let end = self.range.start.checked_add(range.end)?;
-        (start <= end && end <= self.range.end)
-            .then(|| Self { owner: self.owner.clone(), range: start..end })
+        (start <= end && end <= self.range.end).then(|| Self {
+            owner: self.owner.clone(),
+            range: start..end,
+        })
     }
 }
 
