@@ -3,6 +3,28 @@
 //! Every function gives the same bits on every instruction set, for any number of threads and any split of
 //! the work: each output is one reduction in one fixed order, and work is split over outputs only.
 //! The portable version is the oracle of the others.
+//!
+//! | file | holds |
+//! |---|---|
+//! | `isa.rs` | the choice of instruction set |
+//! | `matmul.rs` | y = W x, and one row of a stored matrix |
+//! | `attention.rs` | attention of a tile of queries over cached blocks |
+//! | `elementwise.rs` | norms, activations, softmax |
+//! | `math.rs` | exp, tanh, sigmoid, ln |
+
+mod attention;
+mod elementwise;
+mod isa;
+mod math;
+mod matmul;
+
+pub use attention::{KvBlocks, Scores, Scratch, attend};
+pub use elementwise::{
+    gelu_tanh_mul, layer_norm, log_sum_exp, rms_norm, sigmoid_all, silu_mul, softmax,
+};
+pub use isa::{Isa, isa};
+pub use math::{exp, ln, sigmoid, tanh};
+pub use matmul::{matmul, unpack_row};
 
 use crate::format::StoredType;
 
