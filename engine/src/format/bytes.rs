@@ -1,9 +1,13 @@
 //! A range of bytes that lives in a memory map or in the program itself.
 
+use std::fs::File;
 use std::ops::{Deref, Range};
+use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::Mmap;
+
+use crate::{Error, Result};
 
 /// Shared, immutable bytes. Cloning copies a pointer.
 #[derive(Clone)]
@@ -20,6 +24,33 @@ enum Owner {
 }
 
 impl Bytes {
+    /// All of a file, mapped.
+    ///
+    /// # Errors
+    /// The file cannot be opened, or is no regular file.
+    pub fn map(path: &Path) -> Result<Self> {
+        // Asked of the path first: opening a pipe would wait for its other end.
+        let metadata = std::fs::metadata(path).map_err(|e| Error::io(path, e))?;
+        if !metadata.is_file() {
+            let found = if metadata.is_dir() {
+                "a folder"
+            } else {
+                "a device or pipe"
+            };
+            return Err(Error::input(path.display(), "path", found, "a file"));
+        }
+        let file = File::open(path).map_err(|e| Error::io(path, e))?;
+        if metadata.len() == 0 {
+            return Ok(Self::from_static(&[]));
+        }
+        // SAFETY: the map is read only and private. Rust cannot rule out that another program shortens or
+        // rewrites the file meanwhile: as with every reader of mapped weights, a shortened file ends this
+        // process with a bus error, and changed bytes are changed weights. Nothing read from the map is
+        // trusted twice: counts and offsets are copied out of it and checked once, at opening.
+        let map = unsafe { Mmap::map(&file) }.map_err(|e| Error::io(path, e))?;
+        Ok(Self::from_map(Arc::new(map)))
+    }
+
     /// All of a mapped file.
     pub fn from_map(map: Arc<Mmap>) -> Self {
         let range = 0..map.len();
