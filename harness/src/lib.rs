@@ -6,9 +6,13 @@
 //!
 //! Only `run/` executes a model. Everything after it reads the run's folder.
 
+pub mod backend;
+
 pub mod error;
 pub mod item;
+pub mod memory;
 pub mod record;
 pub mod run;
+pub mod stop;
 
 pub use error::{Error, Result};
