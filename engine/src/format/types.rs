@@ -66,6 +66,8 @@ const NOT_READ: &[(u32, &str)] = &[
     (35, "TQ2_0"),
     (39, "MXFP4"),
     (40, "NVFP4"),
+    (41, "Q1_0"),
+    (42, "Q2_0"),
 ];
 
 /// One row of the table.
