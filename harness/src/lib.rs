@@ -11,7 +11,9 @@ pub mod backend;
 pub mod error;
 pub mod item;
 pub mod memory;
+pub mod prose;
 pub mod record;
+pub mod rng;
 pub mod run;
 pub mod stop;
 
