@@ -10,9 +10,19 @@
 //!
 //! The engine knows nothing of suites, items or scores.
 
+mod angles;
+mod cache;
 pub mod error;
+pub mod fault;
 pub mod format;
+mod forward;
 pub mod kernels;
+pub mod model;
+mod moe;
 pub mod spec;
+pub mod tree;
+pub mod weights;
 
 pub use error::{Error, Result};
+pub use model::Model;
+pub use tree::{Extend, Logits, LogitsRow, PromptTree, SpanId, TreeOptions};

@@ -7,9 +7,18 @@
 //! | file | holds |
 //! |---|---|
 //! | `keys.rs` | a configuration read so that no key is dropped silently |
-//! | `hf.rs`, `gguf.rs` | the two spellings of a configuration, and the tensors' names |
-//! | `llama.rs`, `llama4.rs` | the families |
+//! | `families.rs` | the table of families; from a checkpoint to a spec |
+//! | `llama.rs`, `llama4.rs` | the families, each from `config.json` and from GGUF metadata |
 //! | `rope.rs` | inverse frequencies of every kind of scaling |
+
+mod check;
+pub mod families;
+pub mod keys;
+mod llama;
+mod llama4;
+pub mod rope;
+
+pub use families::{SpecSource, from_checkpoint};
 
 /// Everything the forward pass needs to know about a model, besides the weights.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,9 +68,11 @@ pub struct LayerSpec {
     pub ffn_post_norm: Option<Norm>,
 }
 
-/// Grouped-query attention.
+/// Attention: how queries, keys and values are made, and what happens to them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
+    /// Low-rank keys and values (DeepSeek's MLA) in place of grouped heads.
+    pub latent: Option<Latent>,
     /// Query heads.
     pub n_heads: usize,
     /// Key and value heads; divides `n_heads`.
@@ -86,6 +97,19 @@ pub struct Attention {
     pub out_bias: bool,
 }
 
+/// Multi-head latent attention (DeepSeek V2 and V3): the shapes that grouped-query attention has not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Latent {
+    /// Rank of the queries; `None`: one full projection.
+    pub q_rank: Option<usize>,
+    /// Rank of the shared latent of keys and values.
+    pub kv_rank: usize,
+    /// Rotated elements of a head, whose key all heads share.
+    pub rope_dim: usize,
+    /// Width of a value head.
+    pub v_dim: usize,
+}
+
 /// Which positions `s <= p` a token at position `p` attends to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mask {
@@ -95,6 +119,26 @@ pub enum Mask {
     Window(usize),
     /// Those of its own chunk: `s / n == p / n` (Llama 4).
     Chunk(usize),
+}
+
+impl Attention {
+    /// Heads of one width, and none of the further steps.
+    pub fn grouped(n_heads: usize, n_kv_heads: usize, head_dim: usize) -> Self {
+        Self {
+            latent: None,
+            n_heads,
+            n_kv_heads,
+            head_dim,
+            scale: (head_dim as f64).sqrt().recip() as f32,
+            rope: None,
+            qk_norm: None,
+            temperature: None,
+            softcap: None,
+            sinks: false,
+            qkv_bias: false,
+            out_bias: false,
+        }
+    }
 }
 
 impl Mask {
@@ -120,10 +164,14 @@ impl Mask {
 pub struct Rope {
     /// Inverse frequencies, [rotary_dim / 2], scaling applied, rounded to f32 as the reference has them.
     pub inv_freq: Vec<f32>,
+    /// The same before any scaling of the context.
+    pub unscaled: Vec<f32>,
     /// Which two elements of a head are a pair.
     pub pairing: Pairing,
     /// Factor on cos and sin (YaRN, LongRoPE); 1 when there is none.
     pub attention_factor: f32,
+    /// Inverse frequencies of sequences longer than a limit, with that limit in tokens (LongRoPE).
+    pub long: Option<(usize, Vec<f32>)>,
     /// How the frequencies came about: for people.
     pub origin: String,
 }
@@ -207,6 +255,17 @@ pub struct Norm {
     pub plus_one: bool,
 }
 
+impl Norm {
+    /// An RMS norm that multiplies by its weights.
+    pub fn rms(eps: f32) -> Self {
+        Self {
+            kind: NormKind::Rms,
+            eps,
+            plus_one: false,
+        }
+    }
+}
+
 /// Kinds of norm; none has a bias.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -259,6 +318,37 @@ pub struct Moe {
     pub score_scale: f32,
     /// What the score multiplies.
     pub score_on: ScoreOn,
+    /// Biases: on the router's logits, and inside the experts (gpt-oss).
+    pub biases: bool,
+    /// A learned bias that counts for the choice and not for the score (DeepSeek V3).
+    pub choice_bias: bool,
+    /// (groups, groups used): the choice is first among groups, by the sum of the two best in each (DeepSeek V3).
+    pub groups: Option<(usize, usize)>,
+}
+
+impl Moe {
+    /// Softmax over all, scores on the output, and none of the further steps.
+    pub fn plain(
+        n_experts: usize,
+        n_used: usize,
+        hidden_dim: usize,
+        activation: Activation,
+    ) -> Self {
+        Self {
+            n_experts,
+            n_used,
+            hidden_dim,
+            shared_hidden_dim: None,
+            activation,
+            scoring: Scoring::SoftmaxAll,
+            normalise: false,
+            score_scale: 1.0,
+            score_on: ScoreOn::Output,
+            biases: false,
+            choice_bias: false,
+            groups: None,
+        }
+    }
 }
 
 /// From router logits to scores.
@@ -284,10 +374,15 @@ pub enum ScoreOn {
 }
 
 /// Activation of a gate.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Activation {
     /// x * sigmoid(x).
     Silu,
     /// GELU with the tanh approximation.
     GeluTanh,
+    /// gpt-oss: g = min(gate, limit), u = clamp(up, +-limit); (u + 1) * g * sigmoid(1.702 g).
+    ClampedSwiglu {
+        /// The limit.
+        limit: f32,
+    },
 }

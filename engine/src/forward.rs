@@ -1,0 +1,333 @@
+//! The forward pass, the only one: a tile of tokens, of one sequence or of many, through every layer.
+//!
+//! ```text
+//! x = embedding                                          [n, dim]
+//! for each layer
+//!   h = attn_norm(x)
+//!   a = o(attend(rope(q h), cache + rope(k h), v h))       temperature, norms on q and k: as the spec says
+//!   sequential: x += a;  x += ffn(ffn_norm(x))
+//!   parallel:   x += a + ffn(h)
+//! logits = head(final_norm(x))                           [wanted rows, n_vocab]
+//! ```
+//!
+//! A row's result depends on its own sequence only: not on the tile, the other rows or the number of threads.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::angles::Angles;
+use crate::kernels::{self, KvBlocks, Scores, Scratch};
+use crate::model::Model;
+use crate::moe;
+use crate::spec::{Attention, Ffn, LayerSpec, ModelSpec, Norm, NormKind, QkNormOrder, Residual};
+use crate::tree::{LogitsRow, Span, SpanId};
+use crate::weights::{FfnWeights, LayerWeights, Weight};
+use crate::{Error, Result};
+
+/// One token of a tile. The rows of a span stand together, in the order of their positions.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row {
+    pub span: SpanId,
+    pub pos: usize,
+    pub token: u32,
+    pub wanted: bool,
+}
+
+/// Query rows that pass the attention kernel together.
+const ATTEND_ROWS: usize = 48;
+/// Rows whose logits are held at a time.
+const HEAD_ROWS: usize = 32;
+
+/// Evaluates `rows`, appends their keys and values to the spans' caches, and reports the wanted logits.
+pub(crate) fn forward(
+    model: &Model,
+    spans: &mut BTreeMap<SpanId, Span>,
+    rows: &[Row],
+    report: &mut (dyn FnMut(LogitsRow<'_>) + Send),
+) -> Result<()> {
+    let (spec, weights) = (&model.spec, &model.weights);
+    let mut x = embed(spec, &weights.embedding, rows);
+    let mut angles = Angles::new(spec.rope_precision);
+    for (i, (layer, w)) in spec.layers.iter().zip(&weights.layers).enumerate() {
+        let h = norm(&x, layer.attn_norm, &w.attn_norm, spec.dim);
+        let a = attention(i, layer, w, &h, spans, rows, &mut angles)?;
+        let a = norm(&a, layer.attn_post_norm, &w.attn_post_norm, spec.dim);
+        add(&mut x, &a);
+        let h = match layer.residual {
+            Residual::Sequential => norm(&x, layer.ffn_norm, &w.ffn_norm, spec.dim),
+            Residual::Parallel => h,
+        };
+        let f = ffn(layer, w, &h, spec.dim);
+        add(
+            &mut x,
+            &norm(&f, layer.ffn_post_norm, &w.ffn_post_norm, spec.dim),
+        );
+    }
+    head(model, &x, rows, report);
+    Ok(())
+}
+
+/// [n, dim].
+fn embed(spec: &ModelSpec, embedding: &Weight, rows: &[Row]) -> Vec<f32> {
+    let mut x = vec![0.0; rows.len() * spec.dim];
+    for (x, row) in x.chunks_exact_mut(spec.dim).zip(rows) {
+        kernels::unpack_row(&embedding.view(), row.token as usize, x);
+        if spec.embedding_scale != 1.0 {
+            x.iter_mut().for_each(|v| *v *= spec.embedding_scale);
+        }
+    }
+    x
+}
+
+/// [n, rows of w].
+pub(crate) fn matmul(x: &[f32], w: &Weight) -> Vec<f32> {
+    let w = w.view();
+    let n = x.len() / w.cols;
+    let mut y = vec![0.0; n * w.rows];
+    kernels::matmul(x, n, &w, &mut y);
+    y
+}
+
+/// Attention of one layer over the tile: [n, dim] to [n, dim].
+fn attention(
+    index: usize,
+    layer: &LayerSpec,
+    w: &LayerWeights,
+    h: &[f32],
+    spans: &mut BTreeMap<SpanId, Span>,
+    rows: &[Row],
+    angles: &mut Angles,
+) -> Result<Vec<f32>> {
+    let a = &layer.attention;
+    let [mut q, mut k, mut v] = [matmul(h, &w.q), matmul(h, &w.k), matmul(h, &w.v)];
+    for (x, bias) in [&mut q, &mut k, &mut v].into_iter().zip(&w.qkv_bias) {
+        add_bias(x, bias);
+    }
+    let table = a.rope.as_ref().map(|rope| angles.table(rope, rows));
+    for (x, norm_weights) in [&mut q, &mut k].into_iter().zip(&w.qk_norm) {
+        qk_norm(x, a, norm_weights, QkNormOrder::BeforeRope);
+        if let (Some(table), Some(rope)) = (&table, &a.rope) {
+            table.rotate(x, rope, a.head_dim);
+        }
+        qk_norm(x, a, norm_weights, QkNormOrder::AfterRope);
+    }
+    if let Some(temperature) = a.temperature {
+        for (q, row) in q.chunks_exact_mut(a.n_heads * a.head_dim).zip(rows) {
+            let factor = temperature.factor(row.pos);
+            q.iter_mut().for_each(|v| *v *= factor);
+        }
+    }
+    append(index, layer, &k, &v, spans, rows);
+    let attended = attend(index, layer, w, &q, spans, rows)?;
+    let mut out = matmul(&attended, &w.o);
+    add_bias(&mut out, &w.out_bias);
+    Ok(out)
+}
+
+/// Writes the tile's keys and values, [n, n_kv_heads * head_dim] each, into the caches.
+fn append(
+    index: usize,
+    layer: &LayerSpec,
+    k: &[f32],
+    v: &[f32],
+    spans: &mut BTreeMap<SpanId, Span>,
+    rows: &[Row],
+) {
+    let a = &layer.attention;
+    let (hd, width) = (a.head_dim, a.n_kv_heads * a.head_dim);
+    for ((row, k), v) in rows
+        .iter()
+        .zip(k.chunks_exact(width))
+        .zip(v.chunks_exact(width))
+    {
+        let Some(span) = spans
+            .get_mut(&row.span)
+            .filter(|s| s.writes(layer.mask, row.pos))
+        else {
+            continue;
+        };
+        let block = span.layers[index].block_mut(row.pos, width);
+        let slot = row.pos % kernels::KV_BLOCK;
+        for head in 0..a.n_kv_heads {
+            let at = (head * kernels::KV_BLOCK + slot) * hd;
+            block.k[at..at + hd].copy_from_slice(&k[head * hd..][..hd]);
+            block.v[at..at + hd].copy_from_slice(&v[head * hd..][..hd]);
+        }
+    }
+}
+
+/// A part of the attention's work: some rows of one span, and one key-value head.
+struct Task<'a> {
+    span: &'a Span,
+    rows: Range<usize>,
+    kv_head: usize,
+}
+
+/// Softmax attention over the caches: queries [n, n_heads * head_dim] to the same shape.
+fn attend(
+    index: usize,
+    layer: &LayerSpec,
+    w: &LayerWeights,
+    q: &[f32],
+    spans: &BTreeMap<SpanId, Span>,
+    rows: &[Row],
+) -> Result<Vec<f32>> {
+    let a = &layer.attention;
+    let (hd, group) = (a.head_dim, a.n_heads / a.n_kv_heads);
+    let mut tasks = Vec::new();
+    let mut first = 0;
+    for run in rows.chunk_by(|a, b| a.span == b.span) {
+        let span = &spans[&run[0].span];
+        for part in run.chunks(ATTEND_ROWS.div_ceil(group)) {
+            let rows = first..first + part.len();
+            tasks.extend((0..a.n_kv_heads).map(|kv_head| Task {
+                span,
+                rows: rows.clone(),
+                kv_head,
+            }));
+            first = rows.end;
+        }
+    }
+    let work = |scratch: &mut Scratch, task: &Task<'_>| -> Result<Vec<f32>> {
+        let tile = &rows[task.rows.clone()];
+        let visible: Vec<_> = tile
+            .iter()
+            .map(|row| task.span.visible(layer.mask, row.pos))
+            .collect();
+        let seen = visible[0].start..visible[visible.len() - 1].end;
+        let (first_block, blocks) = task.span.layers[index].blocks(&seen).map_err(|pos| {
+            Error::Unsupported(format!(
+                "layer {index}: the keys of position {pos} are gone"
+            ))
+        })?;
+        let head =
+            task.kv_head * kernels::KV_BLOCK * hd..(task.kv_head + 1) * kernels::KV_BLOCK * hd;
+        let k: Vec<&[f32]> = blocks.iter().map(|b| &b.k[head.clone()]).collect();
+        let v: Vec<&[f32]> = blocks.iter().map(|b| &b.v[head.clone()]).collect();
+        let heads = task.kv_head * group..(task.kv_head + 1) * group;
+        let mut tile_q = Vec::with_capacity(tile.len() * group * hd);
+        for row in task.rows.clone() {
+            tile_q.extend_from_slice(&q[(row * a.n_heads + heads.start) * hd..][..group * hd]);
+        }
+        let visible: Vec<_> = visible
+            .iter()
+            .flat_map(|v| std::iter::repeat_n(v.clone(), group))
+            .collect();
+        let sinks: Vec<f32> = match w.sinks.get(heads) {
+            Some(sinks) => tile.iter().flat_map(|_| sinks.iter().copied()).collect(),
+            None => Vec::new(),
+        };
+        let mut out = vec![0.0; tile_q.len()];
+        let kv = KvBlocks {
+            first_block,
+            k: &k,
+            v: &v,
+        };
+        let scores = Scores {
+            scale: a.scale,
+            softcap: a.softcap,
+        };
+        kernels::attend(&tile_q, &visible, &kv, &scores, &sinks, &mut out, scratch);
+        Ok(out)
+    };
+    let parts: Vec<Vec<f32>> = tasks
+        .par_iter()
+        .map_init(Scratch::default, work)
+        .collect::<Result<_>>()?;
+    let mut out = vec![0.0; q.len()];
+    for (task, part) in tasks.iter().zip(&parts) {
+        for (row, part) in task.rows.clone().zip(part.chunks_exact(group * hd)) {
+            out[(row * a.n_heads + task.kv_head * group) * hd..][..group * hd]
+                .copy_from_slice(part);
+        }
+    }
+    Ok(out)
+}
+
+/// The norm on query or key heads, if the spec has it in this place.
+fn qk_norm(x: &mut Vec<f32>, a: &Attention, weights: &[f32], order: QkNormOrder) {
+    let Some(norm) = a.qk_norm.filter(|n| n.order == order) else {
+        return;
+    };
+    let mut out = vec![0.0; x.len()];
+    let weights = norm.weighted.then_some(weights);
+    kernels::rms_norm(x, a.head_dim, weights, norm.plus_one, norm.eps, &mut out);
+    *x = out;
+}
+
+/// Feed-forward part: [n, dim] to [n, dim].
+fn ffn(layer: &LayerSpec, w: &LayerWeights, h: &[f32], dim: usize) -> Vec<f32> {
+    match (&layer.ffn, &w.ffn) {
+        (Ffn::Dense { activation, .. }, FfnWeights::Dense(gated)) => {
+            moe::gated(h, gated, *activation)
+        }
+        (
+            Ffn::Moe(moe),
+            FfnWeights::Moe {
+                router,
+                experts,
+                shared,
+            },
+        ) => {
+            // A fault may leave the shared expert out.
+            let shared = shared.as_ref().filter(|_| moe.shared_hidden_dim.is_some());
+            moe::moe(h, dim, moe, router, experts, shared)
+        }
+        // The weights were loaded by this spec, or by one that a fault made of it without touching the kind.
+        _ => unreachable!("feed-forward weights of the spec's kind"),
+    }
+}
+
+/// Final norm, head, factor and cap of the wanted rows.
+fn head(model: &Model, x: &[f32], rows: &[Row], report: &mut (dyn FnMut(LogitsRow<'_>) + Send)) {
+    let (spec, weights) = (&model.spec, &model.weights);
+    let wanted: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].wanted).collect();
+    for part in wanted.chunks(HEAD_ROWS) {
+        let x: Vec<f32> = part
+            .iter()
+            .flat_map(|i| &x[i * spec.dim..][..spec.dim])
+            .copied()
+            .collect();
+        let h = norm(&x, Some(spec.final_norm), &weights.final_norm, spec.dim);
+        let mut logits = matmul(&h, &weights.head);
+        if spec.logit_scale != 1.0 {
+            logits.iter_mut().for_each(|l| *l *= spec.logit_scale);
+        }
+        if let Some(cap) = spec.logit_softcap {
+            logits
+                .iter_mut()
+                .for_each(|l| *l = cap * kernels::tanh(*l / cap));
+        }
+        for (&i, logits) in part.iter().zip(logits.chunks_exact(spec.n_vocab)) {
+            report(LogitsRow {
+                span: rows[i].span,
+                pos: rows[i].pos,
+                logits,
+            });
+        }
+    }
+}
+
+/// A norm over the stream, or the stream itself where the spec has none.
+fn norm(x: &[f32], norm: Option<Norm>, weights: &[f32], dim: usize) -> Vec<f32> {
+    let Some(norm) = norm else { return x.to_vec() };
+    let mut out = vec![0.0; x.len()];
+    let kernel = match norm.kind {
+        NormKind::Rms => kernels::rms_norm,
+        NormKind::Layer => kernels::layer_norm,
+    };
+    kernel(x, dim, Some(weights), norm.plus_one, norm.eps, &mut out);
+    out
+}
+
+fn add(x: &mut [f32], y: &[f32]) {
+    x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
+}
+
+fn add_bias(x: &mut [f32], bias: &[f32]) {
+    if !bias.is_empty() {
+        x.chunks_exact_mut(bias.len()).for_each(|x| add(x, bias));
+    }
+}

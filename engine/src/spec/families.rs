@@ -1,0 +1,203 @@
+//! The table of families, and the way from a checkpoint to a spec.
+//!
+//! To add a family: a file beside this one with a function for each spelling, and a line in [`FAMILIES`].
+
+use serde_json::{Map, Value};
+
+use super::keys::{IRRELEVANT_HF, Keys};
+use super::{ModelSpec, llama, llama4};
+use crate::format::gguf::{Array, Metadata};
+use crate::{Error, Result};
+
+/// A family: the names files give it, and the functions that read its configuration.
+pub struct Family {
+    /// `model_type` in `config.json`.
+    pub hf: &'static str,
+    /// `general.architecture` in GGUF.
+    pub gguf: &'static str,
+    /// Models that people know.
+    pub examples: &'static str,
+    from_hf: fn(&HfSource<'_>) -> Result<ModelSpec>,
+    from_gguf: fn(&GgufSource<'_>) -> Result<ModelSpec>,
+}
+
+/// Every family there is.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        hf: "llama4_text",
+        gguf: "llama4",
+        examples: "Llama 4 Scout, Maverick",
+        from_hf: llama4::from_hf,
+        from_gguf: llama4::from_gguf,
+    },
+    Family {
+        hf: "llama",
+        gguf: "llama",
+        examples: "Llama 2, 3, 3.1, 3.3, SmolLM2, R1-Distill-Llama",
+        from_hf: llama::from_hf,
+        from_gguf: llama::from_gguf,
+    },
+];
+
+/// What a family reads from `config.json`.
+pub struct HfSource<'a> {
+    /// For messages.
+    pub file: &'a str,
+    /// The text model's keys.
+    pub keys: Keys<'a>,
+    /// `tie_word_embeddings`, wherever it stood.
+    pub tied: Option<bool>,
+}
+
+/// What a family reads from GGUF metadata, besides the tensors that say something of the shape.
+pub struct GgufSource<'a> {
+    /// The keys below the architecture's name, without it.
+    pub keys: Keys<'a>,
+    /// Rows of `token_embd.weight`.
+    pub n_vocab: usize,
+    /// `rope_freqs.weight`, where there is one.
+    pub rope_factors: Option<Vec<f32>>,
+    /// There is no `output.weight`.
+    pub tied: bool,
+}
+
+/// Where a configuration comes from.
+pub enum SpecSource<'a> {
+    /// `config.json`.
+    Hf(&'a Map<String, Value>),
+    /// GGUF metadata and the facts that only tensors carry.
+    Gguf {
+        /// All metadata.
+        metadata: &'a Metadata,
+        /// Rows of `token_embd.weight`.
+        n_vocab: usize,
+        /// `rope_freqs.weight`.
+        rope_factors: Option<Vec<f32>>,
+        /// There is no `output.weight`.
+        tied: bool,
+    },
+}
+
+/// The spec of a checkpoint and the configuration keys that were passed over.
+///
+/// # Errors
+/// An unknown family, a missing, ill-typed or unknown key (unless `allow_unknown`), each named with `file`.
+pub fn from_checkpoint(
+    file: &str,
+    source: SpecSource<'_>,
+    allow_unknown: bool,
+) -> Result<(ModelSpec, Vec<String>)> {
+    let (spec, unknown) = match source {
+        SpecSource::Hf(config) => from_hf(file, config, allow_unknown)?,
+        SpecSource::Gguf {
+            metadata,
+            n_vocab,
+            rope_factors,
+            tied,
+        } => {
+            let arch = match metadata.get("general.architecture") {
+                Some(crate::format::gguf::Value::Str(s)) => s.as_str(),
+                _ => "nothing",
+            };
+            let family = FAMILIES.iter().find(|f| f.gguf == arch).ok_or_else(|| {
+                Error::input(file, "general.architecture", arch, known(|f| f.gguf))
+            })?;
+            let prefix = format!("{arch}.");
+            let map = architecture_keys(metadata, &prefix);
+            let keys = Keys::new(file, &prefix, &map);
+            keys.irrelevant(&["context_length", "vocab_size", "tensor_data_layout"]);
+            let source = GgufSource {
+                keys,
+                n_vocab,
+                rope_factors,
+                tied,
+            };
+            let spec = (family.from_gguf)(&source)?;
+            (spec, source.keys.finish(allow_unknown)?)
+        }
+    };
+    spec.check(file)?;
+    Ok((spec, unknown))
+}
+
+fn from_hf(
+    file: &str,
+    config: &Map<String, Value>,
+    allow_unknown: bool,
+) -> Result<(ModelSpec, Vec<String>)> {
+    let outer = Keys::new(file, "", config);
+    let (inner, prefix) = match outer.opt_object("text_config")? {
+        Some(inner) => (inner, "text_config."),
+        None => (config, ""),
+    };
+    let keys = Keys::new(file, prefix, inner);
+    keys.irrelevant(IRRELEVANT_HF);
+    keys.irrelevant(&["text_config"]);
+    let model_type = keys.opt_str("model_type")?.unwrap_or("nothing");
+    let family = FAMILIES
+        .iter()
+        .find(|f| f.hf == model_type)
+        .ok_or_else(|| {
+            Error::input(
+                file,
+                format!("{prefix}model_type"),
+                model_type,
+                known(|f| f.hf),
+            )
+        })?;
+    let mut tied = None;
+    for k in [&outer, &keys] {
+        if k.get("tie_word_embeddings").is_some() {
+            tied = Some(k.flag_or("tie_word_embeddings", false)?);
+        }
+    }
+    let source = HfSource { file, keys, tied };
+    let spec = (family.from_hf)(&source)?;
+    let mut unknown = source.keys.finish(allow_unknown)?;
+    if !prefix.is_empty() {
+        // A model with a vision tower: what stands beside `text_config` describes the tower and its tokens.
+        outer.irrelevant(IRRELEVANT_HF);
+        outer.irrelevant(&[
+            "boi_token_index",
+            "eoi_token_index",
+            "image_token_id",
+            "image_token_index",
+            "mm_tokens_per_image",
+            "multimodal_projector_bias",
+            "projector_hidden_act",
+            "spatial_merge_size",
+            "vision_config",
+            "vision_feature_layer",
+        ]);
+        unknown.extend(outer.finish(allow_unknown)?);
+    }
+    Ok((spec, unknown))
+}
+
+fn known(name: impl Fn(&Family) -> &'static str) -> String {
+    let names: Vec<_> = FAMILIES.iter().map(name).collect();
+    format!("one of {}", names.join(", "))
+}
+
+/// The metadata below `prefix` as a JSON object, so that both spellings are read by the same code.
+fn architecture_keys(metadata: &Metadata, prefix: &str) -> Map<String, Value> {
+    use crate::format::gguf::Value as Gguf;
+    let entries = metadata.iter().filter_map(|(key, value)| {
+        let value = match value {
+            Gguf::Unsigned(n) => (*n).into(),
+            Gguf::Signed(n) => (*n).into(),
+            Gguf::Float(x) => (*x).into(),
+            Gguf::Bool(b) => (*b).into(),
+            Gguf::Str(s) => s.as_str().into(),
+            Gguf::Array(a) => match a {
+                Array::Unsigned(v) => v.as_slice().into(),
+                Array::Signed(v) => v.as_slice().into(),
+                Array::Float(v) => v.as_slice().into(),
+                Array::Bool(v) => v.as_slice().into(),
+                Array::Str(v) => v.as_slice().into(),
+            },
+        };
+        Some((key.strip_prefix(prefix)?.to_string(), value))
+    });
+    entries.collect()
+}

@@ -1,0 +1,406 @@
+//! Sequences that share their beginnings: prefill, continuation, forks and batched decoding are all
+//! [`PromptTree::extend`].
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::cache::LayerCache;
+use crate::forward::{self, Row};
+use crate::model::Model;
+use crate::spec::{Mask, ModelSpec};
+use crate::{Error, Result};
+
+/// Names a span of a tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SpanId(usize);
+
+/// One sequence: all its tokens from the root on, and what later tokens need of their keys and values.
+pub(crate) struct Span {
+    /// Position of the first token.
+    start: usize,
+    /// Position of the next token.
+    end: usize,
+    /// Pieces shared with the spans that this one was forked off, with how many of their tokens count.
+    shared: Vec<(Arc<Vec<u32>>, usize)>,
+    /// This span's own tokens.
+    own: Arc<Vec<u32>>,
+    /// One cache a layer.
+    pub(crate) layers: Vec<LayerCache>,
+    /// Planned fork points: the windows behind them are kept.
+    pins: BTreeSet<usize>,
+    /// Windowed and chunked layers hold nothing before this position; tokens from `exact_from` on do not miss it.
+    local_from: usize,
+    /// Forks before this position are evaluated again (see [`PromptTree::fork`]).
+    exact_from: usize,
+    /// Blocks of windowed and chunked layers are dropped below this position.
+    dropped: usize,
+}
+
+impl Span {
+    fn empty(pos: usize, n_layers: usize) -> Self {
+        Self {
+            start: pos,
+            end: pos,
+            shared: Vec::new(),
+            own: Arc::default(),
+            layers: vec![LayerCache::new(pos); n_layers],
+            pins: BTreeSet::new(),
+            local_from: pos,
+            exact_from: pos,
+            dropped: pos,
+        }
+    }
+
+    /// The positions that a token at `pos` attends to.
+    pub(crate) fn visible(&self, mask: Mask, pos: usize) -> Range<usize> {
+        let first = match mask {
+            Mask::Full => self.start,
+            Mask::Window(_) | Mask::Chunk(_) => mask.first_visible(pos).max(self.local_from),
+        };
+        first..pos + 1
+    }
+
+    /// Whether a layer's keys of `pos` are to be written: where tokens are evaluated again to fill the windows
+    /// of a fork, full layers have the right ones already.
+    pub(crate) fn writes(&self, mask: Mask, pos: usize) -> bool {
+        mask != Mask::Full || pos >= self.exact_from
+    }
+
+    fn token(&self, pos: usize) -> u32 {
+        let mut i = pos - self.start;
+        for (tokens, n) in &self.shared {
+            if i < *n {
+                return tokens[i];
+            }
+            i -= n;
+        }
+        self.own[i]
+    }
+
+    /// Drops what no later token and no planned fork can see.
+    fn trim(&mut self, spec: &ModelSpec) {
+        for (cache, layer) in self.layers.iter_mut().zip(&spec.layers) {
+            if layer.mask == Mask::Full {
+                continue;
+            }
+            let keep: Vec<_> = self
+                .pins
+                .iter()
+                .map(|&pin| layer.mask.first_visible(pin)..pin)
+                .collect();
+            cache.drop_below(self.dropped, layer.mask.first_visible(self.end), &keep);
+        }
+        // A window is at most as long as the sequence: everything before the shortest mask's start is settled.
+        let settled = spec.layers.iter().filter(|l| l.mask != Mask::Full);
+        self.dropped = settled
+            .map(|l| l.mask.first_visible(self.end))
+            .min()
+            .unwrap_or(self.end);
+    }
+}
+
+/// Which rows' logits an extension reports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Logits {
+    /// None.
+    None,
+    /// Those after the last token.
+    Last,
+    /// Those after every token.
+    All,
+    /// Those after the tokens from this index of the extension on.
+    From(usize),
+}
+
+/// Tokens to append to a span.
+#[derive(Clone, Copy, Debug)]
+pub struct Extend<'a> {
+    /// The span.
+    pub span: SpanId,
+    /// The tokens.
+    pub tokens: &'a [u32],
+    /// Which logits to report.
+    pub logits: Logits,
+}
+
+/// Logits after one token.
+#[derive(Clone, Copy, Debug)]
+pub struct LogitsRow<'a> {
+    /// The span.
+    pub span: SpanId,
+    /// The token's position.
+    pub pos: usize,
+    /// [n_vocab].
+    pub logits: &'a [f32],
+}
+
+/// How a tree works; none of it changes a bit of the logits.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeOptions {
+    /// Threads; 0: one a core.
+    pub threads: usize,
+    /// Tokens that pass a layer together.
+    pub tile: usize,
+}
+
+impl Default for TreeOptions {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            tile: 512,
+        }
+    }
+}
+
+/// Spans of tokens over one model.
+pub struct PromptTree<'m> {
+    model: &'m Model,
+    spans: BTreeMap<SpanId, Span>,
+    next: usize,
+    tile: usize,
+    pool: rayon::ThreadPool,
+    worked: u64,
+}
+
+impl<'m> PromptTree<'m> {
+    /// A tree without spans.
+    ///
+    /// # Errors
+    /// The system refuses to start threads.
+    pub fn new(model: &'m Model, options: TreeOptions) -> Result<Self> {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(options.threads)
+            .build()
+            .map_err(|e| {
+                Error::Unsupported(format!("cannot start {} threads: {e}", options.threads))
+            })?;
+        Ok(Self {
+            model,
+            spans: BTreeMap::new(),
+            next: 0,
+            tile: options.tile.max(1),
+            pool,
+            worked: 0,
+        })
+    }
+
+    /// An empty span whose first token will have position `pos`.
+    pub fn root(&mut self, pos: usize) -> SpanId {
+        self.insert(Span::empty(pos, self.model.spec.layers.len()))
+    }
+
+    fn insert(&mut self, span: Span) -> SpanId {
+        let id = SpanId(self.next);
+        self.next += 1;
+        self.spans.insert(id, span);
+        id
+    }
+
+    /// Plans a fork of `span` at `pos`: what it will see is kept. Call it before the span grows past `pos`.
+    pub fn pin(&mut self, span: SpanId, pos: usize) -> Result<()> {
+        self.span_mut(span)?.pins.insert(pos);
+        Ok(())
+    }
+
+    /// A span that continues after the first tokens of `span`, up to position `pos` (not included).
+    ///
+    /// Where windowed or chunked layers have dropped keys that the fork sees, the tokens they came from are
+    /// evaluated again, exactly: a window behind a window for every such layer, over the keys that full layers
+    /// kept.
+    ///
+    /// # Errors
+    /// `pos` lies outside the span.
+    pub fn fork(&mut self, span: SpanId, pos: usize) -> Result<SpanId> {
+        let spec = &self.model.spec;
+        let parent = self.span(span)?;
+        if pos < parent.start || pos > parent.end {
+            let expected = format!("{} to {}", parent.start, parent.end);
+            return Err(Error::input("fork", "position", pos, expected));
+        }
+        let kept = spec
+            .layers
+            .iter()
+            .zip(&parent.layers)
+            .all(|(layer, cache)| {
+                let seen = layer.mask.first_visible(pos).max(parent.start);
+                let exact =
+                    pos >= parent.exact_from && cache.has(&(seen.max(parent.local_from)..pos));
+                layer.mask == Mask::Full || seen >= pos || exact
+            });
+        if kept {
+            let mut child = self.cut(span, pos)?;
+            // Blocks may be there in part: only what tokens from `pos` on see is known to be.
+            let local = spec.layers.iter().filter(|l| l.mask != Mask::Full);
+            child.local_from = local
+                .map(|l| l.mask.first_visible(pos))
+                .min()
+                .unwrap_or(pos)
+                .max(child.start);
+            child.exact_from = pos;
+            return Ok(self.insert(child));
+        }
+        // Keys are right from `need` on in the layer at hand; its inputs must be, too.
+        let mut need = pos;
+        for layer in spec.layers.iter().rev().filter(|l| l.mask != Mask::Full) {
+            need = need.min(layer.mask.first_visible(need)).max(parent.start);
+        }
+        let tokens: Vec<u32> = (need..pos).map(|p| parent.token(p)).collect();
+        let mut ramp = self.cut(span, need)?;
+        for (layer, (cache, kept)) in spec
+            .layers
+            .iter()
+            .zip(ramp.layers.iter_mut().zip(&parent.layers))
+        {
+            if layer.mask == Mask::Full {
+                *cache = kept.fork(pos);
+            }
+        }
+        ramp.local_from = need;
+        ramp.exact_from = pos;
+        let ramp = self.insert(ramp);
+        self.extend(
+            &[Extend {
+                span: ramp,
+                tokens: &tokens,
+                logits: Logits::None,
+            }],
+            &mut |_| {},
+        )?;
+        Ok(ramp)
+    }
+
+    /// The first part of a span, sharing everything.
+    fn cut(&self, span: SpanId, pos: usize) -> Result<Span> {
+        let parent = self.span(span)?;
+        let mut left = pos - parent.start;
+        let mut shared = Vec::new();
+        for (tokens, n) in parent
+            .shared
+            .iter()
+            .chain([&(parent.own.clone(), parent.own.len())])
+        {
+            let n = left.min(*n);
+            left -= n;
+            if n > 0 {
+                shared.push((tokens.clone(), n));
+            }
+        }
+        Ok(Span {
+            start: parent.start,
+            end: pos,
+            shared,
+            own: Arc::default(),
+            layers: parent.layers.iter().map(|c| c.fork(pos)).collect(),
+            pins: BTreeSet::new(),
+            local_from: parent.local_from,
+            exact_from: parent.exact_from,
+            dropped: parent.start,
+        })
+    }
+
+    /// Appends tokens to spans and reports logits, in the order of `batch` and of the tokens.
+    ///
+    /// # Errors
+    /// A span that is not there or stands twice in the batch, or a token outside the vocabulary; nothing is
+    /// changed then.
+    pub fn extend(
+        &mut self,
+        batch: &[Extend<'_>],
+        report: &mut (dyn FnMut(LogitsRow<'_>) + Send),
+    ) -> Result<()> {
+        let mut rows = Vec::new();
+        let mut seen = HashSet::new();
+        for e in batch {
+            let span = self.span(e.span)?;
+            if !seen.insert(e.span) {
+                return Err(Error::input(
+                    "batch",
+                    "span",
+                    "the same span twice",
+                    "each span once",
+                ));
+            }
+            let n = e.tokens.len();
+            for (i, &token) in e.tokens.iter().enumerate() {
+                if token as usize >= self.model.spec.n_vocab {
+                    let expected = format!("0 to {}", self.model.spec.n_vocab - 1);
+                    return Err(Error::input(
+                        "tokens",
+                        format!("token {i}"),
+                        token,
+                        expected,
+                    ));
+                }
+                let wanted = match e.logits {
+                    Logits::None => false,
+                    Logits::Last => i + 1 == n,
+                    Logits::All => true,
+                    Logits::From(first) => i >= first,
+                };
+                rows.push(Row {
+                    span: e.span,
+                    pos: span.end + i,
+                    token,
+                    wanted,
+                });
+            }
+        }
+        let Self {
+            model,
+            spans,
+            tile,
+            pool,
+            worked,
+            ..
+        } = self;
+        pool.install(|| -> Result<()> {
+            for tile in rows.chunks(*tile) {
+                forward::forward(model, spans, tile, report)?;
+                for run in tile.chunk_by(|a, b| a.span == b.span) {
+                    if let Some(span) = spans.get_mut(&run[0].span) {
+                        span.end = run[run.len() - 1].pos + 1;
+                        Arc::make_mut(&mut span.own).extend(run.iter().map(|r| r.token));
+                        span.trim(&model.spec);
+                    }
+                }
+                *worked += tile.len() as u64;
+            }
+            Ok(())
+        })
+    }
+
+    /// Forgets a span; what other spans share with it stays.
+    pub fn drop_span(&mut self, span: SpanId) {
+        self.spans.remove(&span);
+    }
+
+    /// Position of the next token of a span.
+    pub fn end(&self, span: SpanId) -> Result<usize> {
+        Ok(self.span(span)?.end)
+    }
+
+    /// Bytes of keys and values that are held, shared ones once.
+    pub fn bytes(&self) -> u64 {
+        let caches = self.spans.values().flat_map(|s| s.layers.iter());
+        let blocks: std::collections::HashMap<_, _> = caches.flat_map(LayerCache::held).collect();
+        blocks.values().map(|b| *b as u64).sum()
+    }
+
+    /// Tokens evaluated so far, recomputed ones included.
+    pub fn tokens_worked(&self) -> u64 {
+        self.worked
+    }
+
+    fn span(&self, id: SpanId) -> Result<&Span> {
+        self.spans.get(&id).ok_or_else(|| no_span(id))
+    }
+
+    fn span_mut(&mut self, id: SpanId) -> Result<&mut Span> {
+        self.spans.get_mut(&id).ok_or_else(|| no_span(id))
+    }
+}
+
+fn no_span(id: SpanId) -> Error {
+    Error::input("tree", "span", id.0, "a span that was made and not dropped")
+}
