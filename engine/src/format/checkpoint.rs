@@ -44,6 +44,8 @@ pub const SIDE_FILES: [&str; 6] = [
     "chat_template.json",
 ];
 
+/// Longest config.json; real ones have kilobytes, and parsed JSON takes many times its text.
+const MAX_CONFIG: usize = 8 << 20;
 /// Up to this size every byte of the weights enters [`Checkpoint::hash`].
 const HASH_ALL_UP_TO: u64 = 4 << 30;
 /// Beyond it, this many bytes from each end of every tensor.
@@ -220,6 +222,15 @@ fn hash_str(hasher: &mut blake3::Hasher, text: &str) {
 }
 
 fn parse_config(file: &str, bytes: &[u8]) -> Result<serde_json::Map<String, serde_json::Value>> {
+    if bytes.len() > MAX_CONFIG {
+        let found = format!("{} bytes", bytes.len());
+        return Err(Error::input(
+            file,
+            "size",
+            found,
+            format!("at most {MAX_CONFIG}"),
+        ));
+    }
     serde_json::from_slice(bytes).map_err(|e| {
         let found = if bytes.first() == Some(&b'{') {
             printable(&e.to_string())

@@ -8,7 +8,7 @@ mod split;
 
 use std::collections::BTreeMap;
 
-use super::{Bytes, StoredType, Tensor, find_overlap, printable, tensor_bytes};
+use super::{Bytes, StoredType, Tensor, find_overlap, printable, show_shape, tensor_bytes};
 use crate::{Error, Result};
 use cursor::Cursor;
 
@@ -205,7 +205,7 @@ fn place(
             )
         };
         let size = tensor_bytes(ty, shape)
-            .map_err(|expected| error("shape", format!("{shape:?}"), expected))?;
+            .map_err(|expected| error("shape", show_shape(shape), expected))?;
         if offset % alignment as u64 != 0 {
             return Err(error(
                 "offset",

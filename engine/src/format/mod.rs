@@ -52,7 +52,7 @@ fn tensor_bytes(ty: StoredType, shape: &[usize]) -> Result<usize, String> {
         .ok_or_else(|| "a shape whose size can be counted".to_string())
 }
 
-/// Two ranges that overlap, if there are any; empty ranges overlap nothing. Sorts.
+/// Two ranges that overlap, if there are any (an empty one inside another counts). Sorts.
 fn find_overlap<'a>(
     ranges: &mut [(std::ops::Range<usize>, &'a str)],
 ) -> Option<(&'a str, &'a str)> {
@@ -80,6 +80,11 @@ fn printable(text: &str) -> String {
         shown.push_str("..");
     }
     shown
+}
+
+/// A shape for a message.
+fn show_shape(shape: &[usize]) -> String {
+    printable(&format!("{shape:?}"))
 }
 
 /// What a file that is no checkpoint seems to be, from its first bytes.

@@ -14,7 +14,9 @@ use std::path::Path;
 use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, IgnoredAny, MapAccess, Visitor};
 
-use super::{Bytes, StoredType, Tensor, describe_start, find_overlap, printable, tensor_bytes};
+use super::{
+    Bytes, StoredType, Tensor, describe_start, find_overlap, printable, show_shape, tensor_bytes,
+};
 use crate::{Error, Result};
 
 /// The file of a model that is not sharded.
@@ -72,10 +74,10 @@ pub fn read(file: &str, bytes: &Bytes) -> Result<Safetensors> {
         match StoredType::from_safetensors(&entry.dtype) {
             Some(ty) => {
                 let size = tensor_bytes(ty, &entry.shape)
-                    .map_err(|expected| error("shape", format!("{:?}", entry.shape), expected))?;
+                    .map_err(|expected| error("shape", show_shape(&entry.shape), expected))?;
                 if size != range.len() {
                     let found = format!("{} bytes", range.len());
-                    let expected = format!("{size} for {ty} {:?}", entry.shape);
+                    let expected = format!("{size} for {ty} {}", show_shape(&entry.shape));
                     return Err(error("data_offsets", found, expected));
                 }
                 let data = bytes
@@ -296,7 +298,6 @@ fn first_weights(folder: &Path) -> Option<String> {
 
 /// A tensor as the header lists it.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct Entry<'a> {
     #[serde(borrow)]
     dtype: Cow<'a, str>,

@@ -34,6 +34,10 @@ pub fn open(path: &Path) -> Result<(Gguf, u64)> {
     for no in 1..set.count {
         let path = path.with_file_name(member_name(stem, no, set.count));
         let file = path.display().to_string();
+        if !path.try_exists().unwrap_or(false) {
+            let expected = format!("file {} of {} of the set", u32::from(no) + 1, set.count);
+            return Err(Error::input(file, "file", "no such file", expected));
+        }
         let bytes = Bytes::map(&path)?;
         total_bytes += bytes.len() as u64;
         let part = read(&file, &bytes)?;
