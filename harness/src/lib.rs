@@ -7,9 +7,12 @@
 //! Only `run/` executes a model. Everything after it reads the run's folder.
 
 pub mod backend;
-
+pub mod builtin;
+pub mod cli;
+pub mod describe;
 pub mod error;
 pub mod item;
+pub mod logits_file;
 pub mod memory;
 pub mod prose;
 pub mod record;

@@ -1,3 +1,5 @@
 //! The `fathom` command.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    fathom_harness::cli::main(std::env::args_os())
+}

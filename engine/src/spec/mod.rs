@@ -18,7 +18,7 @@ mod llama;
 mod llama4;
 pub mod rope;
 
-pub use families::{SpecSource, from_checkpoint};
+pub use families::{FAMILIES, Family, SpecSource, from_checkpoint};
 
 /// Everything the forward pass needs to know about a model, besides the weights.
 #[derive(Clone, Debug, PartialEq)]

@@ -2,6 +2,9 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `local.rs` | the engine: shared beginnings evaluated once, answers decoded together |
+//! | `sharing.rs` | which prompts of a group continue which |
+//! | `rate.rs` | how long the engine will take, from a short probe |
 //! | `generation.rs` | one answer under way: choice of the next token, limits, thought and answer |
 //! | `sample.rs` | log probabilities, greedy choice, sampling that is the same everywhere |
 //!
@@ -9,7 +12,10 @@
 //! once, and several answers at a time; what it returns for a request must not depend on the others.
 
 pub mod generation;
+pub mod rate;
 pub mod sample;
+#[cfg(test)]
+mod sharing;
 
 use std::collections::BTreeMap;
 
@@ -148,9 +154,12 @@ pub trait Backend {
     /// Bytes that each further sequence of so many tokens adds.
     fn bytes_per_sequence(&self, tokens: usize) -> u64;
 
-    /// Work of evaluating `tokens` tokens behind `context` others, in units whose rate is roughly constant
-    /// (multiply-adds; an endpoint may say tokens).
-    fn work(&self, context: usize, tokens: usize) -> f64;
+    /// Estimated seconds of evaluating `prompt` tokens behind `context` others and generating `generated` more:
+    /// for plans and progress, from a short measurement or a stated assumption.
+    fn seconds(&self, context: usize, prompt: usize, generated: usize) -> f64;
+
+    /// What [`Backend::seconds`] rests on, in words: `probe: 5300 prompt tokens/s, 90 generated tokens/s`.
+    fn rate_basis(&self) -> String;
 
     /// Answers every request of a group, each exactly once.
     ///

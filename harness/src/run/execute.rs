@@ -91,13 +91,11 @@ impl Settings {
     }
 }
 
-/// What a run asks of the backend for an item: work in the backend's units.
-pub fn work_of(backend: &dyn Backend, settings: &Settings, record: &ItemRecord) -> f64 {
+/// Estimated seconds of an item.
+pub fn seconds_of(backend: &dyn Backend, settings: &Settings, record: &ItemRecord) -> f64 {
     let prompt = record.prompt.ids.len();
     let options: usize = record.options.iter().map(|o| o.ids.len()).sum();
-    backend.work(0, prompt)
-        + backend.work(prompt, options)
-        + backend.work(prompt, settings.answer_tokens(record))
+    backend.seconds(0, prompt, settings.answer_tokens(record)) + backend.seconds(prompt, options, 0)
 }
 
 /// Evaluates every item of the folder that has no answer, and measures the speed at every length on the way.
@@ -121,7 +119,7 @@ pub fn execute(
     for record in Lines::<ItemRecord>::open(&folder.dir().join(ITEMS))? {
         let record = record?;
         if !done.contains(&record.item.id) {
-            work += work_of(backend, settings, &record);
+            work += seconds_of(backend, settings, &record);
             if !open.insert(record.item.id.clone()) {
                 let path = folder.dir().join(ITEMS);
                 return Err(Error::input(
@@ -134,7 +132,7 @@ pub fn execute(
         }
     }
     let mut speed = SpeedLog::open(folder.dir(), &settings.speed_at)?;
-    work += speed.open_work(backend);
+    work += speed.open_seconds(backend);
     let mut progress = if show_progress {
         Progress::new(open.len(), work)
     } else {
@@ -150,7 +148,7 @@ pub fn execute(
             }
             if let Some(reason) = unfit(backend, settings, &record) {
                 journal.append(&skipped(&record, reason))?;
-                progress.worked(0, work_of(backend, settings, &record));
+                progress.worked(0, seconds_of(backend, settings, &record));
                 progress.item();
                 continue;
             }
@@ -232,7 +230,7 @@ impl Batch {
         let requests: Vec<_> = records.iter().map(|r| settings.request(r)).collect();
         let work: Vec<_> = records
             .iter()
-            .map(|r| work_of(backend, settings, r))
+            .map(|r| seconds_of(backend, settings, r))
             .collect();
         let tokens: usize = records.iter().map(|r| settings.tokens(r)).sum();
         let per_token = work.iter().sum::<f64>() / tokens.max(1) as f64;

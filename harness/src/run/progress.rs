@@ -16,7 +16,7 @@ pub struct Progress {
     last: Instant,
     items: usize,
     items_done: usize,
-    /// Work of everything, and of what is done, in the backend's units.
+    /// Estimated seconds of everything, and of what is done: only their ratio counts.
     work: f64,
     work_done: f64,
     tokens: usize,
@@ -24,7 +24,7 @@ pub struct Progress {
 }
 
 impl Progress {
-    /// For so many items, which are so much work.
+    /// For so many items, which are so much work (in estimated seconds).
     pub fn new(items: usize, work: f64) -> Self {
         let bar = std::io::stderr().is_terminal().then(|| {
             let bar = ProgressBar::new(1000);

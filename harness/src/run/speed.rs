@@ -46,9 +46,9 @@ impl SpeedLog {
         })
     }
 
-    /// Work of what is still to be measured.
-    pub fn open_work(&self, backend: &dyn Backend) -> f64 {
-        self.open.iter().map(|n| work(backend, *n)).sum()
+    /// Estimated seconds of what is still to be measured.
+    pub fn open_seconds(&self, backend: &dyn Backend) -> f64 {
+        self.open.iter().map(|n| seconds(backend, *n)).sum()
     }
 
     /// Measures every open length up to this one, and writes each down.
@@ -66,7 +66,7 @@ impl SpeedLog {
         while let Some(context) = self.open.first().copied().filter(|n| *n <= length) {
             self.open.remove(0);
             let needed = backend.bytes_needed(context + DECODE);
-            let open_work = work(backend, context);
+            let open_work = seconds(backend, context);
             if needed > memory {
                 progress.note(&format!(
                     "{context} tokens: needs {}, {} available: skipped",
@@ -97,8 +97,10 @@ impl SpeedLog {
     }
 }
 
-fn work(backend: &dyn Backend, context: usize) -> f64 {
-    backend.work(0, context) + backend.work(context, DECODE)
+/// Estimated seconds of measuring a length.
+pub fn seconds(backend: &dyn Backend, context: usize) -> f64 {
+    let once = backend.seconds(0, context, DECODE);
+    once * (SECONDS / once.max(1e-6)).ceil().clamp(1.0, REPEATS as f64)
 }
 
 fn measure(

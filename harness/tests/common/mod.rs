@@ -67,8 +67,12 @@ impl Backend for Fake {
         self.bytes_per_token * tokens as u64
     }
 
-    fn work(&self, _: usize, tokens: usize) -> f64 {
-        tokens as f64
+    fn seconds(&self, _: usize, prompt: usize, generated: usize) -> f64 {
+        (prompt + 4 * generated) as f64 / 1000.0
+    }
+
+    fn rate_basis(&self) -> String {
+        "1000 tokens/s, an assumption".into()
     }
 
     fn evaluate(&mut self, group: &[Request], listener: &mut Listener<'_>) -> Result<()> {

@@ -1,0 +1,42 @@
+//! `fathom list`: what exists.
+
+use fathom_engine::fault::FAULTS;
+use fathom_engine::spec::FAMILIES;
+
+use crate::Result;
+use crate::cli::out;
+
+/// List what exists: model families, faults
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  fathom list families
+  fathom list faults")]
+pub struct Args {
+    /// What to list
+    #[arg(value_enum)]
+    what: What,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    Families,
+    Faults,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let table = match args.what {
+        What::Families => out::table(
+            &["family", "in GGUF", "models"],
+            FAMILIES
+                .iter()
+                .map(|f| vec![f.hf.into(), f.gguf.into(), f.examples.into()]),
+        ),
+        What::Faults => out::table(
+            &["fault", "what is wrong", "shipped by"],
+            FAULTS
+                .iter()
+                .map(|f| vec![f.name.into(), f.summary.into(), f.source.into()]),
+        ),
+    };
+    out::print(&table)
+}

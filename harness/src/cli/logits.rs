@@ -1,0 +1,260 @@
+//! `fathom logits record`: reference logits of token sequences.
+
+use std::path::{Path, PathBuf};
+
+use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
+use serde_json::Value;
+
+use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
+use crate::cli::out;
+use crate::logits_file::LogitsWriter;
+use crate::stop::Stop;
+use crate::{Error, Result};
+
+/// Record reference logits
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  fathom logits record --model llama4/ --tokens tokens.json --out logits.safetensors
+  fathom logits record --tokens tokens.json --out faulty.safetensors --fault no-chunk")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    /// Evaluate sequences of token ids and write the logits after every token
+    Record(Record),
+}
+
+#[derive(clap::Args)]
+struct Record {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    fault: FaultArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// A JSON array of token ids, or of such arrays; positions start at 0 in each
+    #[arg(long, value_name = "FILE")]
+    tokens: PathBuf,
+    /// Safetensors file: `tokens` i32 [n], `logits` f32 [n, n_vocab], and `offsets` i64 [arrays + 1] where there are
+    /// arrays
+    #[arg(long, value_name = "FILE")]
+    out: PathBuf,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    match &args.verb {
+        Verb::Record(args) => record(args),
+    }
+}
+
+fn record(args: &Record) -> Result<()> {
+    let stop = Stop::on_signals()?;
+    let model = args.model.open_with(&args.fault)?;
+    let sequences = Sequences::read(&args.tokens, model.spec.n_vocab)?;
+    let n_vocab = model.spec.n_vocab;
+    let mut writer = LogitsWriter::create(
+        &args.out,
+        &sequences.ids,
+        sequences.offsets.as_deref(),
+        n_vocab,
+    )?;
+    for range in sequences.ranges() {
+        evaluate(
+            &model,
+            args.engine.threads,
+            &sequences.ids[range],
+            &mut writer,
+            &stop,
+        )?;
+    }
+    writer.finish()?;
+    out::line(&format!(
+        "{}: {} tokens, {n_vocab} logits each",
+        args.out.display(),
+        sequences.ids.len()
+    ))
+}
+
+/// Tokens between two looks at whether to stop, and at what has been written.
+const PIECE: usize = 256;
+
+fn evaluate(
+    model: &Model,
+    threads: usize,
+    ids: &[u32],
+    writer: &mut LogitsWriter,
+    stop: &Stop,
+) -> Result<()> {
+    let mut tree = PromptTree::new(
+        model,
+        TreeOptions {
+            threads,
+            ..TreeOptions::default()
+        },
+    )?;
+    let span = tree.root(0);
+    for tokens in ids.chunks(PIECE) {
+        stop.check()?;
+        let mut written = Ok(());
+        tree.extend(
+            &[Extend {
+                span,
+                tokens,
+                logits: Logits::All,
+            }],
+            &mut |row| {
+                if written.is_ok() {
+                    written = writer.row(row.logits);
+                }
+            },
+        )?;
+        written?;
+    }
+    Ok(())
+}
+
+/// The sequences of a tokens file.
+#[derive(Debug)]
+struct Sequences {
+    /// All ids, one sequence after the other.
+    ids: Vec<u32>,
+    /// Where each sequence begins, and the end; absent where the file is one flat array.
+    offsets: Option<Vec<i64>>,
+}
+
+impl Sequences {
+    fn read(path: &Path, n_vocab: usize) -> Result<Self> {
+        let text = std::fs::read(path).map_err(|e| Error::read(path, e))?;
+        let file = path.display().to_string();
+        let expected = "a JSON array of token ids, or of arrays of them";
+        let value: Value =
+            serde_json::from_slice(&text).map_err(|e| Error::input(&file, "JSON", e, expected))?;
+        let Value::Array(entries) = value else {
+            return Err(Error::input(&file, "JSON", kind(&value), expected));
+        };
+        let mut all = Self {
+            ids: Vec::new(),
+            offsets: None,
+        };
+        if entries.iter().any(Value::is_array) {
+            let mut offsets = vec![0];
+            for (i, entry) in entries.iter().enumerate() {
+                let Value::Array(ids) = entry else {
+                    return Err(Error::input(
+                        &file,
+                        format!("[{i}]"),
+                        kind(entry),
+                        "an array, as the others",
+                    ));
+                };
+                all.push(&file, &format!("[{i}]"), ids, n_vocab)?;
+                offsets.push(all.ids.len() as i64);
+            }
+            all.offsets = Some(offsets);
+        } else {
+            all.push(&file, "", &entries, n_vocab)?;
+        }
+        if all.ids.is_empty() {
+            return Err(Error::input(&file, "JSON", "no token", "at least one"));
+        }
+        Ok(all)
+    }
+
+    fn push(&mut self, file: &str, at: &str, ids: &[Value], n_vocab: usize) -> Result<()> {
+        for (i, id) in ids.iter().enumerate() {
+            let read = id.as_u64().filter(|id| *id < n_vocab as u64);
+            let read = read.and_then(|id| u32::try_from(id).ok()).ok_or_else(|| {
+                let found = if id.is_number() {
+                    id.to_string()
+                } else {
+                    kind(id).to_owned()
+                };
+                Error::input(
+                    file,
+                    format!("{at}[{i}]"),
+                    found,
+                    format!("a token id, 0 to {}", n_vocab - 1),
+                )
+            })?;
+            self.ids.push(read);
+        }
+        Ok(())
+    }
+
+    fn ranges(&self) -> Vec<std::ops::Range<usize>> {
+        match &self.offsets {
+            None => std::iter::once(0..self.ids.len()).collect(),
+            Some(offsets) => offsets
+                .windows(2)
+                .map(|w| w[0] as usize..w[1] as usize)
+                .collect(),
+        }
+    }
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "true or false",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a string",
+        Value::Array(_) => "an array",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Sequences, String> {
+        let file = tempfile::NamedTempFile::new().map_err(|e| e.to_string())?;
+        std::fs::write(file.path(), text).map_err(|e| e.to_string())?;
+        Sequences::read(file.path(), 100).map_err(|e| {
+            e.to_string()
+                .replace(&format!("{}: ", file.path().display()), "")
+        })
+    }
+
+    #[test]
+    fn arrays_of_ids_and_of_arrays_are_read() -> Result<(), String> {
+        let flat = read("[1, 2, 99]")?;
+        assert_eq!(
+            (flat.ids.len(), flat.offsets.clone(), flat.ranges().len()),
+            (3, None, 1)
+        );
+        let nested = read("[[1, 2], [], [3]]")?;
+        assert_eq!(nested.offsets.as_deref(), Some(&[0, 2, 2, 3][..]));
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_no_token_is_named() {
+        for (text, message) in [
+            ("[1, 100]", "[1]: found 100, expected a token id, 0 to 99"),
+            (
+                "[[1], [2, -3]]",
+                "[1][1]: found -3, expected a token id, 0 to 99",
+            ),
+            ("[1.5]", "[0]: found 1.5, expected a token id, 0 to 99"),
+            (
+                "[\"a\"]",
+                "[0]: found a string, expected a token id, 0 to 99",
+            ),
+            (
+                "[[1], 2]",
+                "[1]: found a number, expected an array, as the others",
+            ),
+            ("[]", "JSON: found no token, expected at least one"),
+            (
+                "{}",
+                "JSON: found an object, expected a JSON array of token ids, or of arrays of them",
+            ),
+        ] {
+            assert_eq!(read(text).map(|_| ()), Err(message.to_owned()));
+        }
+    }
+}

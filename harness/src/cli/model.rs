@@ -1,0 +1,82 @@
+//! The options that choose a model, and the model they choose.
+
+use std::path::Path;
+
+use fathom_engine::Model;
+use fathom_engine::fault::{FAULTS, Fault};
+
+use crate::{Error, Result, builtin};
+
+/// Which model.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ModelArgs {
+    /// A GGUF file (of a split set, the first), a Hugging Face folder, or `builtin`
+    #[arg(long, value_name = "PATH", default_value = "builtin")]
+    pub model: String,
+    /// Go on where the configuration has keys that nobody knows, and record them
+    #[arg(long)]
+    pub allow_unknown_keys: bool,
+}
+
+/// How the engine works; none of it changes a bit of its results.
+#[derive(clap::Args, Clone, Debug)]
+pub struct EngineArgs {
+    /// Threads; 0 is one a core
+    #[arg(long, value_name = "N", default_value = "0", value_parser = crate::cli::args::threads)]
+    pub threads: usize,
+}
+
+/// An edit of the model.
+#[derive(clap::Args, Clone, Debug)]
+pub struct FaultArgs {
+    /// Evaluate the model with a fault that others shipped (see `fathom list faults`)
+    #[arg(long, value_name = "NAME")]
+    pub fault: Option<String>,
+}
+
+impl ModelArgs {
+    /// Opens the model.
+    pub fn open(&self) -> Result<Model> {
+        if self.model == "builtin" {
+            return builtin::open();
+        }
+        Ok(Model::open(
+            Path::new(&self.model),
+            self.allow_unknown_keys,
+        )?)
+    }
+
+    /// Opens the model with a fault.
+    pub fn open_with(&self, fault: &FaultArgs) -> Result<Model> {
+        let model = self.open()?;
+        let Some(name) = &fault.fault else {
+            return Ok(model);
+        };
+        let known = || FAULTS.iter().map(|f| f.name).collect::<Vec<_>>().join(", ");
+        let fault = Fault::by_name(name)
+            .ok_or_else(|| Error::input("--fault", "name", name, format!("one of {}", known())))?;
+        let spec = fault.apply(&model.spec).ok_or_else(|| {
+            Error::Usage(format!("--fault {name}: changes nothing of {}", model.name))
+        })?;
+        Ok(model.with_spec(spec)?)
+    }
+
+    /// Short name for people and for folders: `builtin`, `SmolLM2-135M-Instruct.Q4_1`.
+    pub fn name(&self) -> String {
+        let path = std::path::absolute(&self.model).unwrap_or_else(|_| self.model.clone().into());
+        let name = path
+            .file_name()
+            .unwrap_or(path.as_os_str())
+            .to_string_lossy();
+        let name = name.strip_suffix(".gguf").unwrap_or(&name);
+        name.chars()
+            .map(|c| {
+                if c.is_alphanumeric() || "._-".contains(c) {
+                    c
+                } else {
+                    '-'
+                }
+            })
+            .collect()
+    }
+}

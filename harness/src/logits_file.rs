@@ -1,0 +1,181 @@
+//! A safetensors file of logits, written row by row: no more than one row is ever held.
+//!
+//! Layout: 8 bytes of the header's length, the header (JSON, padded to 8 bytes), `logits` f32 [n, n_vocab],
+//! `offsets` i64 [m + 1] where there are several sequences, `tokens` i32 [n]. Names are in alphabetical order by
+//! chance; the header says where each one stands.
+
+use std::fs::File;
+use std::io::{BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, json};
+
+use crate::{Error, Result};
+
+/// Writes `logits`, row after row, beside `tokens` and `offsets`.
+#[derive(Debug)]
+pub struct LogitsWriter {
+    path: PathBuf,
+    part: PathBuf,
+    file: BufWriter<File>,
+    n_vocab: usize,
+    rows_left: usize,
+}
+
+impl LogitsWriter {
+    /// Begins a file beside `path`; [`LogitsWriter::finish`] gives it its name.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub fn create(
+        path: &Path,
+        tokens: &[u32],
+        offsets: Option<&[i64]>,
+        n_vocab: usize,
+    ) -> Result<Self> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(".part");
+        let part = path.with_file_name(name);
+        let begin = || -> std::io::Result<BufWriter<File>> {
+            let logits = 4 * tokens.len() as u64 * n_vocab as u64;
+            let mut end = logits;
+            let mut header = Map::new();
+            let mut entry = |name: &str, dtype: &str, shape: serde_json::Value, bytes: u64| {
+                let start = if name == "logits" { 0 } else { end };
+                end = start + bytes;
+                let data_offsets = [start, end];
+                header.insert(
+                    name.to_owned(),
+                    json!({"dtype": dtype, "shape": shape, "data_offsets": data_offsets}),
+                );
+            };
+            entry("logits", "F32", json!([tokens.len(), n_vocab]), logits);
+            if let Some(offsets) = offsets {
+                entry(
+                    "offsets",
+                    "I64",
+                    json!([offsets.len()]),
+                    8 * offsets.len() as u64,
+                );
+            }
+            entry(
+                "tokens",
+                "I32",
+                json!([tokens.len()]),
+                4 * tokens.len() as u64,
+            );
+            let mut header = serde_json::to_vec(&header)?;
+            header.resize(header.len().next_multiple_of(8), b' ');
+
+            let mut file = BufWriter::with_capacity(1 << 20, File::create(&part)?);
+            file.write_all(&(header.len() as u64).to_le_bytes())?;
+            file.write_all(&header)?;
+            let start = 8 + header.len() as u64;
+            file.seek(SeekFrom::Start(start + logits))?;
+            for offset in offsets.unwrap_or_default() {
+                file.write_all(&offset.to_le_bytes())?;
+            }
+            for token in tokens {
+                file.write_all(&token.to_le_bytes())?;
+            }
+            file.seek(SeekFrom::Start(start))?;
+            Ok(file)
+        };
+        let file = begin().map_err(|e| Error::write(path, e))?;
+        Ok(Self {
+            path: path.to_path_buf(),
+            part,
+            file,
+            n_vocab,
+            rows_left: tokens.len(),
+        })
+    }
+
+    /// Appends the logits after the next token.
+    ///
+    /// # Errors
+    /// When the disk is full, or this is not a row.
+    pub fn row(&mut self, logits: &[f32]) -> Result<()> {
+        if logits.len() != self.n_vocab || self.rows_left == 0 {
+            return Err(Error::Unfinished(format!(
+                "{}: a row too many or too long",
+                self.path.display()
+            )));
+        }
+        self.rows_left -= 1;
+        logits
+            .iter()
+            .try_for_each(|x| self.file.write_all(&x.to_le_bytes()))
+            .map_err(|e| Error::write(&self.path, e))
+    }
+
+    /// Gives the file its name.
+    ///
+    /// # Errors
+    /// When rows are missing or the disk is full.
+    pub fn finish(mut self) -> Result<()> {
+        if self.rows_left > 0 {
+            return Err(Error::Unfinished(format!(
+                "{}: {} rows are missing",
+                self.path.display(),
+                self.rows_left
+            )));
+        }
+        self.file
+            .flush()
+            .and_then(|()| self.file.get_ref().sync_data())
+            .and_then(|()| std::fs::rename(&self.part, &self.path))
+            .map_err(|e| Error::write(&self.path, e))
+    }
+}
+
+impl Drop for LogitsWriter {
+    fn drop(&mut self) {
+        // Gone already when the file has been finished.
+        let _ = std::fs::remove_file(&self.part);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use safetensors::{Dtype, SafeTensors};
+
+    use super::*;
+
+    #[test]
+    fn the_safetensors_crate_reads_what_is_written() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("l.safetensors");
+        let mut writer = LogitsWriter::create(&path, &[5, 6, 7], Some(&[0, 2, 3]), 2)?;
+        for i in 0..3u8 {
+            writer.row(&[f32::from(i), 0.5])?;
+        }
+        assert!(writer.row(&[0.0, 0.0]).is_err());
+        writer.finish()?;
+        let bytes = std::fs::read(&path)?;
+        let file = SafeTensors::deserialize(&bytes)?;
+        let logits = file.tensor("logits")?;
+        assert_eq!((logits.dtype(), logits.shape()), (Dtype::F32, &[3, 2][..]));
+        assert_eq!(logits.data()[8..12], 1f32.to_le_bytes());
+        let tokens = file.tensor("tokens")?;
+        assert_eq!((tokens.dtype(), tokens.data()[8]), (Dtype::I32, 7));
+        let offsets = file.tensor("offsets")?;
+        assert_eq!(
+            (offsets.dtype(), offsets.shape(), offsets.data()[8]),
+            (Dtype::I64, &[3][..], 2)
+        );
+        assert_eq!(std::fs::read_dir(dir.path())?.count(), 1);
+        Ok(())
+    }
+
+    #[test]
+    fn an_unfinished_file_leaves_nothing_behind() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let path = dir.path().join("l.safetensors");
+        let mut writer = LogitsWriter::create(&path, &[5, 6], None, 2)?;
+        writer.row(&[0.0, 0.0])?;
+        assert!(writer.finish().is_err());
+        assert_eq!(std::fs::read_dir(dir.path())?.count(), 0);
+        Ok(())
+    }
+}
