@@ -16,8 +16,10 @@ pub mod logits_file;
 pub mod memory;
 pub mod prose;
 pub mod record;
+pub mod report;
 pub mod rng;
 pub mod run;
+pub mod stats;
 pub mod stop;
 
 pub use error::{Error, Result};

@@ -1,0 +1,96 @@
+//! `report.md`: the answers, a table and the plots, fit for a pull request.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use super::data::{Run, length_label};
+use super::plot::Plot;
+use super::words::{self, percent};
+
+/// The report as GitHub-flavoured Markdown; plots are linked as files beside it.
+pub(super) fn render(runs: &[Run], plots: &[Plot]) -> String {
+    let mut out = String::new();
+    // Writing to a string cannot fail.
+    let _ = write_report(&mut out, runs, plots);
+    out
+}
+
+fn write_report(out: &mut String, runs: &[Run], plots: &[Plot]) -> std::fmt::Result {
+    let names: Vec<_> = runs.iter().map(|r| cell(&r.label)).collect();
+    writeln!(out, "# fathom: {}\n", names.join(", "))?;
+    for run in runs {
+        let tasks = run.tasks();
+        if runs.len() > 1 {
+            writeln!(out, "## {}\n", cell(&run.label))?;
+        }
+        for a in words::answers(run, &tasks) {
+            writeln!(out, "**{}** {}\n", a.question, a.verdict)?;
+        }
+        let lengths: BTreeSet<usize> = tasks
+            .iter()
+            .flat_map(|t| t.lengths.iter().map(|l| l.0))
+            .collect();
+        write!(
+            out,
+            "| task | good at short? | no context | evidence only |"
+        )?;
+        lengths
+            .iter()
+            .try_for_each(|n| write!(out, " {} |", length_label(*n)))?;
+        writeln!(out, " effective length |")?;
+        writeln!(out, "|---|---|---|---|{}---|", "---|".repeat(lengths.len()))?;
+        for task in &tasks {
+            let controls = (percent(task.none.as_ref()), percent(task.short.as_ref()));
+            write!(
+                out,
+                "| {} | {} | {} | {} |",
+                cell(&task.name),
+                words::good_at_short(task),
+                controls.0,
+                controls.1
+            )?;
+            for n in &lengths {
+                let found = task.lengths.iter().find(|l| l.0 == *n).map(|l| &l.1);
+                write!(out, " {} |", percent(found))?;
+            }
+            writeln!(out, " {} |", words::effective(&task.effective))?;
+        }
+        writeln!(out)?;
+    }
+    for line in words::compared(runs) {
+        writeln!(out, "- {}", cell(&line))?;
+    }
+    for plot in plots {
+        writeln!(out, "\n![{}]({}.svg)", cell(&plot.title), plot.name)?;
+    }
+    writeln!(
+        out,
+        "\nScores in % with 95 % intervals. \\* more than 5 % of the items have no answer. \
+         Effective length: the longest length at and below which the score stays at 85 % of the short control's."
+    )?;
+    for run in runs {
+        let m = &run.manifest;
+        writeln!(
+            out,
+            "\n{}: fathom {}, numeric version {}, logits {}",
+            cell(&run.label),
+            cell(&m.fathom),
+            m.numeric_version,
+            cell(&m.logits_fingerprint)
+        )?;
+    }
+    Ok(())
+}
+
+/// Text that cannot break out of a table's cell or become markup.
+fn cell(text: &str) -> String {
+    let mut out = String::new();
+    for c in text.chars() {
+        match c {
+            '|' | '*' | '_' | '`' | '[' | ']' | '<' | '>' | '#' | '\\' => out.extend(['\\', c]),
+            '\n' | '\r' => out.push(' '),
+            c => out.push(c),
+        }
+    }
+    out
+}
