@@ -30,6 +30,16 @@ pub struct Question {
     pub scorer: Scorer,
     /// Tokens an answer may have.
     pub max_tokens: usize,
+    /// Set where the questions of a cluster are asked of the beginnings of one document.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<Shared>,
+}
+
+/// One document for several questions: every item is a beginning of it, with its question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Shared {
+    /// The longest of the cluster's `ask` and answer prefix: what depths of [`Place::Cell`] leave room for.
+    pub reserve: String,
 }
 
 /// A part of the document that is not filler.
@@ -63,6 +73,13 @@ pub enum Place {
     Depth,
     /// At a fixed share in 0..=1.
     Share(f64),
+    /// Where this depth is at this length, whatever length the item has (documents that are [`Shared`]).
+    Cell {
+        /// Length in tokens.
+        length: usize,
+        /// Depth at that length, in 0..=1.
+        depth: f64,
+    },
 }
 
 /// What fills the document.
@@ -89,9 +106,36 @@ pub enum Filler {
         seed: u64,
         /// Template with `{key}` and `{value}`.
         template: String,
+        /// What keys are.
+        key: Magic,
+        /// What values are.
+        value: Magic,
     },
     /// Nothing: the pieces are the document.
     None,
+}
+
+/// What a needle's key or value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Magic {
+    /// Two words: `able angle`.
+    Word,
+    /// Seven digits.
+    Number,
+    /// A version 4 UUID.
+    Uuid,
+}
+
+impl Magic {
+    /// As RULER's wording names it, in the singular.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Word => "word",
+            Self::Number => "number",
+            Self::Uuid => "uuid",
+        }
+    }
 }
 
 /// How an answer is judged. Formulas and sources are in METHODOLOGY.md.

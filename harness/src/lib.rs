@@ -11,7 +11,9 @@ pub mod builtin;
 pub mod cli;
 pub mod describe;
 pub mod error;
+pub mod filler;
 pub mod item;
+pub mod layout;
 pub mod logits_file;
 pub mod memory;
 pub mod prose;
@@ -21,5 +23,6 @@ pub mod rng;
 pub mod run;
 pub mod stats;
 pub mod stop;
+pub mod tasks;
 
 pub use error::{Error, Result};

@@ -1,0 +1,134 @@
+//! Which sentence of the filler stands before which piece.
+
+use crate::filler::Unit;
+use crate::item::{Piece, Place};
+use crate::layout::text::Segment;
+
+/// The pieces in document order, each with the share of the filler before it.
+///
+/// Shares never go back (a piece that would stand before its predecessor stands right after it). A piece at the
+/// item's depth stands among the others where its depth is, behind those at the same share.
+pub fn in_order(pieces: &[Piece], depth: Option<f64>) -> Vec<(&Piece, f64)> {
+    let depth = depth.unwrap_or(0.5).clamp(0.0, 1.0);
+    let mut order = Vec::with_capacity(pieces.len());
+    let mut least = 0f64;
+    for piece in pieces {
+        let share = match piece.place {
+            Place::Depth => {
+                order.push((piece, depth, true));
+                continue;
+            }
+            Place::Share(share) => share.clamp(0.0, 1.0),
+            // Its target is set in tokens; here only the order matters.
+            Place::Cell { .. } => least,
+        };
+        least = least.max(share);
+        order.push((piece, least, false));
+    }
+    order.sort_by(|a, b| a.1.total_cmp(&b.1).then(a.2.cmp(&b.2)));
+    order
+        .into_iter()
+        .map(|(piece, share, _)| (piece, share))
+        .collect()
+}
+
+/// A plan: for every gap (before each piece, and after the last) its sentences; one gap ends open.
+#[derive(Debug)]
+pub struct Walk {
+    /// End of each gap's sentences in the stream.
+    ends: Vec<usize>,
+    /// The gap whose end is chosen to make the count come out.
+    cut: usize,
+    /// Index of the first sentence of that gap that is left out of the plan.
+    cut_at: usize,
+    /// Tokens that the ending of that gap should have.
+    pub open: usize,
+    /// Sentences for the ending: those left out, then those that the plan has not reached.
+    pub spare: Vec<usize>,
+}
+
+impl Walk {
+    /// Takes sentences in order. A piece stands between two sentences where the filler before it is nearest to its
+    /// target. All together have at most `room` tokens.
+    ///
+    /// `None` when a target lies behind the room (a document cut before its last piece).
+    pub fn new(
+        targets: &[f64],
+        units: &[(Unit, usize)],
+        room: usize,
+        slack: usize,
+        cut_last: bool,
+    ) -> Option<Self> {
+        if targets.iter().any(|&t| t > room as f64 + 0.5) {
+            return None;
+        }
+        let mut ends = Vec::with_capacity(targets.len() + 1);
+        let mut sums = vec![0usize];
+        let (mut next, mut sum) = (0, 0usize);
+        for &target in targets.iter().chain([&f64::INFINITY]) {
+            while let Some((_, n)) = units.get(next) {
+                if sum + n > room || sum as f64 + *n as f64 / 2.0 > target {
+                    break;
+                }
+                sum += n;
+                next += 1;
+            }
+            ends.push(next);
+            sums.push(sum);
+        }
+        let tokens = |gap: usize| sums[gap + 1] - sums[gap];
+        let last = ends.len() - 1;
+        // A shared document is cut at its end. Else the longest gap is; of equals the last.
+        let cut = if cut_last {
+            last
+        } else {
+            (0..ends.len())
+                .max_by_key(|&gap| tokens(gap))
+                .unwrap_or(last)
+        };
+        let start = if cut == 0 { 0 } else { ends[cut - 1] };
+        let mut cut_at = ends[cut];
+        let mut open = room - sum;
+        while cut_at > start && open < slack {
+            cut_at -= 1;
+            open += units[cut_at].1;
+        }
+        let spare = (cut_at..ends[cut])
+            .chain(next..units.len().min(next + 64))
+            .collect();
+        Some(Self {
+            ends,
+            cut,
+            cut_at,
+            open,
+            spare,
+        })
+    }
+
+    /// The document, with this ending of the gap that was left open.
+    pub fn segments<'a>(
+        &self,
+        pieces: &[(&'a Piece, f64)],
+        units: &[(Unit, usize)],
+        ending: &[Unit],
+    ) -> Vec<Segment<'a>> {
+        let mut segments = Vec::new();
+        let mut start = 0;
+        for (gap, &end) in self.ends.iter().enumerate() {
+            let planned = if gap == self.cut { self.cut_at } else { end };
+            segments.extend(
+                units[start..planned]
+                    .iter()
+                    .map(|(unit, _)| Segment::Unit(unit.clone())),
+            );
+            if gap == self.cut {
+                segments.extend(ending.iter().cloned().map(Segment::Unit));
+            }
+            start = end;
+            if let Some((piece, _)) = pieces.get(gap) {
+                segments.push(Segment::Piece(piece));
+            }
+        }
+        segments
+    }
+}
