@@ -20,6 +20,7 @@ pub mod kernels;
 pub mod model;
 mod moe;
 pub mod spec;
+pub mod tokenizer;
 pub mod tree;
 pub mod weights;
 
