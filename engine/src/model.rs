@@ -4,6 +4,7 @@ use std::path::Path;
 
 use crate::format::checkpoint::{Checkpoint, Config};
 use crate::spec::{self, Mask, ModelSpec, SpecSource};
+use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
 use crate::{Error, Result};
 
@@ -83,6 +84,26 @@ impl Model {
             checkpoint,
             unknown_keys,
         })
+    }
+
+    /// The checkpoint's tokenizer.
+    ///
+    /// # Errors
+    /// There is none, or it cannot be read.
+    pub fn tokenizer(&self) -> Result<Tokenizer> {
+        let name = &self.checkpoint.name;
+        let files = &self.checkpoint.files;
+        match &self.checkpoint.config {
+            Config::Gguf(metadata) => Tokenizer::from_gguf(name, metadata),
+            Config::Hf(_) => {
+                let file = files.get("tokenizer.json").ok_or_else(|| {
+                    let expected = "tokenizer.json beside config.json";
+                    Error::input(name, "tokenizer", "no tokenizer.json", expected)
+                })?;
+                let config = files.get("tokenizer_config.json").map(|b| &**b);
+                Tokenizer::from_hf(&format!("{name}/tokenizer.json"), file, config)
+            }
+        }
     }
 
     /// Bytes of the weights as stored.
