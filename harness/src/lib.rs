@@ -9,6 +9,7 @@
 pub mod backend;
 pub mod builtin;
 pub mod cli;
+pub mod clock;
 pub mod describe;
 pub mod error;
 pub mod filler;
@@ -16,6 +17,7 @@ pub mod item;
 pub mod layout;
 pub mod logits_file;
 pub mod memory;
+pub mod opened;
 pub mod prose;
 pub mod record;
 pub mod report;

@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `local.rs` | the engine: shared beginnings evaluated once, answers decoded together |
+//! | `evaluation.rs` | a group of requests on one tree |
 //! | `sharing.rs` | which prompts of a group continue which |
 //! | `rate.rs` | how long the engine will take, from a short probe |
 //! | `generation.rs` | one answer under way: choice of the next token, limits, thought and answer |
@@ -11,10 +12,11 @@
 //! A [`Backend`] is handed groups of [`Request`]s. It may evaluate a beginning that several of them have in common
 //! once, and several answers at a time; what it returns for a request must not depend on the others.
 
+mod evaluation;
 pub mod generation;
+pub mod local;
 pub mod rate;
 pub mod sample;
-#[cfg(test)]
 mod sharing;
 
 use std::collections::BTreeMap;

@@ -5,12 +5,15 @@
 
 pub mod args;
 mod bench;
+mod generate;
 mod list;
 mod logits;
 mod model;
 mod out;
+mod report;
 mod show;
 mod show_run;
+mod tokenize;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -39,8 +42,11 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Report(report::Args),
     Logits(logits::Args),
     Bench(bench::Args),
+    Tokenize(tokenize::Args),
+    Generate(generate::Args),
     Show(show::Args),
     List(list::Args),
 }
@@ -100,8 +106,11 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli> {
 
 fn execute(cli: Cli) -> Result<()> {
     match cli.verb {
+        Verb::Report(args) => report::run(&args),
         Verb::Logits(args) => logits::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Tokenize(args) => tokenize::run(&args),
+        Verb::Generate(args) => generate::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::List(args) => list::run(&args),
     }

@@ -62,6 +62,7 @@ impl ModelArgs {
     }
 
     /// Short name for people and for folders: `builtin`, `SmolLM2-135M-Instruct.Q4_1`.
+    #[allow(dead_code)]
     pub fn name(&self) -> String {
         let path = std::path::absolute(&self.model).unwrap_or_else(|_| self.model.clone().into());
         let name = path

@@ -37,7 +37,9 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     }
     if !header.is_empty() {
         table.set_header(header.iter().copied());
-        table.load_style(comfy_table::presets::NOTHING.header_separator(LineStyle::none().fill('─')));
+        table.load_style(
+            comfy_table::presets::NOTHING.header_separator(LineStyle::none().fill('─')),
+        );
     }
     for row in rows {
         table.add_row(row);

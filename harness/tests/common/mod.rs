@@ -146,6 +146,7 @@ pub fn items() -> Vec<ItemRecord> {
                     references: vec!["a".into()],
                 },
                 max_tokens: 8,
+                shared: None,
             };
             let ids: Vec<u32> = (0..length).map(|i| (i * 7 + n) as u32 % 256).collect();
             let options = if n % 3 == 0 {

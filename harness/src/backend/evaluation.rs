@@ -1,0 +1,283 @@
+//! A group of requests on one tree: prompts read, options scored, answers generated together.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use fathom_engine::{Extend, Logits, PromptTree, SpanId};
+
+use crate::Result;
+use crate::backend::generation::Generation;
+use crate::backend::local::{Local, PIECE};
+use crate::backend::sample::logprob;
+use crate::backend::sharing::trunks;
+use crate::backend::{Event, Listener, Outcome, Reply, Request};
+use crate::record::OptionScore;
+
+/// A group under evaluation.
+pub struct Evaluation<'a> {
+    local: &'a Local,
+    group: &'a [Request],
+    tree: PromptTree<'a>,
+    open: Vec<Open>,
+}
+
+/// A request whose prompt has been read.
+struct Open {
+    request: usize,
+    span: SpanId,
+    reply: Reply,
+    generation: Option<Generation>,
+    /// Token that was chosen and not yet evaluated.
+    next: Option<u32>,
+}
+
+impl<'a> Evaluation<'a> {
+    /// Before anything has been read.
+    pub fn new(local: &'a Local, group: &'a [Request], tree: PromptTree<'a>) -> Self {
+        Self {
+            local,
+            group,
+            tree,
+            open: Vec::new(),
+        }
+    }
+
+    /// Answers every request.
+    pub fn run(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        self.read_prompts(listener)?;
+        self.score_options(listener)?;
+        self.generate(listener)
+    }
+
+    /// Evaluates every prompt; from its last logits come the first token and the first token of every option.
+    fn read_prompts(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        let prompts: Vec<&[u32]> = self.group.iter().map(|r| &r.ids[..]).collect();
+        let mut short: Vec<(SpanId, &[u32])> = Vec::new();
+        for trunk in trunks(&prompts) {
+            let prompt = prompts[trunk.prompt];
+            let span = self.tree.root(0);
+            for (_, at) in &trunk.branches {
+                self.tree.pin(span, *at)?;
+            }
+            self.begin(trunk.prompt, span);
+            if trunk.branches.is_empty() && prompt.len() < PIECE {
+                short.push((span, prompt));
+                continue;
+            }
+            let started = Instant::now();
+            self.feed_prompts(&[(span, prompt)], listener)?;
+            if let Some(open) = self.open.last_mut() {
+                open.reply.prefill_s = Some(started.elapsed().as_secs_f64());
+            }
+            let mut branches = Vec::new();
+            for (i, at) in &trunk.branches {
+                let branch = self.tree.fork(span, *at)?;
+                self.begin(*i, branch);
+                branches.push((branch, &prompts[*i][*at..]));
+            }
+            self.feed_prompts(&branches, listener)?;
+        }
+        self.feed_prompts(&short, listener)
+    }
+
+    fn begin(&mut self, request: usize, span: SpanId) {
+        let generation = self.group[request].generate.as_ref().map(Generation::new);
+        let reply = Reply::default();
+        self.open.push(Open {
+            request,
+            span,
+            reply,
+            generation,
+            next: None,
+        });
+    }
+
+    fn feed_prompts(
+        &mut self,
+        prompts: &[(SpanId, &[u32])],
+        listener: &mut Listener<'_>,
+    ) -> Result<()> {
+        let Self {
+            local,
+            group,
+            tree,
+            open,
+        } = self;
+        feed(tree, prompts, false, listener, &mut |span, _, logits| {
+            let Some(open) = open.iter_mut().find(|o| o.span == span) else {
+                return;
+            };
+            let mut hasher = blake3::Hasher::new();
+            hash_row(&mut hasher, logits);
+            open.reply.logits_hash = short_hash(&hasher);
+            open.reply.options = group[open.request]
+                .options
+                .iter()
+                .map(|option| OptionScore {
+                    text: option.text.clone(),
+                    logprob: option.ids.first().map_or(0.0, |id| logprob(logits, *id)),
+                    tokens: option.ids.len(),
+                })
+                .collect();
+            open.step(local, logits);
+        })
+    }
+
+    /// Adds the log probabilities of every option's further tokens, each on a fork of its prompt.
+    fn score_options(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        let mut forks = Vec::new();
+        let mut owners = Vec::new();
+        for (o, open) in self.open.iter().enumerate() {
+            let request = &self.group[open.request];
+            for (i, option) in request.options.iter().enumerate() {
+                if option.ids.len() > 1 {
+                    let fork = self.tree.fork(open.span, request.ids.len())?;
+                    forks.push((fork, &option.ids[..option.ids.len() - 1]));
+                    owners.push((o, i, &option.ids[1..]));
+                }
+            }
+        }
+        let mut sums = vec![0.0; forks.len()];
+        let index: HashMap<SpanId, usize> = forks
+            .iter()
+            .enumerate()
+            .map(|(n, (span, _))| (*span, n))
+            .collect();
+        feed(
+            &mut self.tree,
+            &forks,
+            true,
+            listener,
+            &mut |span, i, logits| {
+                if let Some(n) = index.get(&span) {
+                    sums[*n] += logprob(logits, owners[*n].2[i]);
+                }
+            },
+        )?;
+        for ((o, i, _), sum) in owners.iter().zip(&sums) {
+            self.open[*o].reply.options[*i].logprob += sum;
+        }
+        forks
+            .iter()
+            .for_each(|(span, _)| self.tree.drop_span(*span));
+        Ok(())
+    }
+
+    /// Generates every answer, one token of all of them at a time, and tells each as it ends.
+    fn generate(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            for i in (0..self.open.len()).rev() {
+                if self.open[i].next.is_none() {
+                    let open = self.open.remove(i);
+                    self.tree.drop_span(open.span);
+                    let request = open.request;
+                    let reply = open.finish(self.local, started.elapsed().as_secs_f64());
+                    listener(Event::Done(request, Outcome::Reply(reply)))?;
+                }
+            }
+            if self.open.is_empty() {
+                return Ok(());
+            }
+            let tokens: Vec<(SpanId, [u32; 1])> = self
+                .open
+                .iter()
+                .filter_map(|o| Some((o.span, [o.next?])))
+                .collect();
+            let batch: Vec<_> = tokens
+                .iter()
+                .map(|(span, token)| Extend {
+                    span: *span,
+                    tokens: token,
+                    logits: Logits::Last,
+                })
+                .collect();
+            let Self {
+                local, tree, open, ..
+            } = self;
+            tree.extend(&batch, &mut |row| {
+                if let Some(open) = open.iter_mut().find(|o| o.span == row.span) {
+                    open.step(local, row.logits);
+                }
+            })?;
+            listener(Event::Decoded(batch.len()))?;
+        }
+    }
+}
+
+impl Open {
+    fn step(&mut self, local: &Local, logits: &[f32]) {
+        let text = |ids: &[u32]| local.tokenizer().decode(ids);
+        self.next = self
+            .generation
+            .as_mut()
+            .and_then(|g| g.step(logits, local.stop(), &text));
+    }
+
+    fn finish(mut self, local: &Local, decode_s: f64) -> Reply {
+        if let Some(g) = self.generation {
+            self.reply.text = local.tokenizer().decode(g.answer_ids());
+            self.reply.end = g.end;
+            self.reply.decode_s = (!g.ids.is_empty()).then_some(decode_s);
+            self.reply.ids = g.ids;
+            self.reply.logprobs = g.logprobs;
+        }
+        self.reply
+    }
+}
+
+/// Appends tokens to spans, a piece at a time, several short ones together. Reports the logits after each span's
+/// last token, or after every token, with the token's index among the span's.
+pub fn feed(
+    tree: &mut PromptTree<'_>,
+    spans: &[(SpanId, &[u32])],
+    every_token: bool,
+    listener: &mut Listener<'_>,
+    report: &mut (dyn FnMut(SpanId, usize, &[f32]) + Send),
+) -> Result<()> {
+    // The span at hand, and how many of its tokens have been taken.
+    let (mut next, mut at) = (0, 0);
+    while next < spans.len() {
+        let mut room = PIECE;
+        let mut batch = Vec::new();
+        let mut taken = Vec::new();
+        while room > 0
+            && let Some(&(span, all)) = spans.get(next)
+        {
+            let n = room.min(all.len() - at);
+            let ends = at + n == all.len();
+            let logits = match (every_token, ends) {
+                (true, _) => Logits::All,
+                (false, true) => Logits::Last,
+                (false, false) => Logits::None,
+            };
+            if n > 0 {
+                batch.push(Extend {
+                    span,
+                    tokens: &all[at..at + n],
+                    logits,
+                });
+                taken.push((span, tree.end(span)?, at));
+            }
+            room -= n;
+            (next, at) = if ends { (next + 1, 0) } else { (next, at + n) };
+        }
+        tree.extend(&batch, &mut |row| {
+            if let Some((_, pos, index)) = taken.iter().find(|(span, ..)| *span == row.span) {
+                report(row.span, index + (row.pos - pos), row.logits);
+            }
+        })?;
+        listener(Event::Prefilled(PIECE - room))?;
+    }
+    Ok(())
+}
+
+pub fn hash_row(hasher: &mut blake3::Hasher, logits: &[f32]) {
+    let bytes: Vec<u8> = logits.iter().flat_map(|x| x.to_le_bytes()).collect();
+    hasher.update(&bytes);
+}
+
+/// 16 hexadecimal digits.
+pub fn short_hash(hasher: &blake3::Hasher) -> String {
+    hasher.finalize().to_hex()[..16].to_owned()
+}

@@ -1,0 +1,86 @@
+//! `fathom generate`: greedy continuation of a prompt.
+
+use serde_json::json;
+
+use crate::backend::local::Local;
+use crate::backend::{Backend, Event, Generate, ModelCard, Outcome, Request};
+use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
+use crate::cli::out;
+use crate::opened::Opened;
+use crate::stop::Stop;
+use crate::{Error, Result};
+
+/// Continue a prompt, greedily
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  fathom generate --model model.gguf --prompt 'Call me' --max-tokens 16
+  fathom generate --model model.gguf --prompt 'Who are you?' --chat --json")]
+pub struct Args {
+    #[command(flatten)]
+    model: ModelArgs,
+    #[command(flatten)]
+    fault: FaultArgs,
+    #[command(flatten)]
+    engine: EngineArgs,
+    /// The text to continue; BOS is added where the model wants it
+    #[arg(long, value_name = "TEXT")]
+    prompt: String,
+    /// Tokens at most
+    #[arg(long, value_name = "N", default_value = "64")]
+    max_tokens: usize,
+    /// With ids and log probabilities
+    #[arg(long)]
+    json: bool,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let stop = Stop::on_signals()?;
+    let opened = Opened::new(args.model.open_with(&args.fault)?)?;
+    let ids = opened.raw(&args.prompt)?;
+    let Opened {
+        model,
+        tokenizer,
+        stop: ends,
+    } = opened;
+    let mut backend = Local::new(
+        model,
+        tokenizer,
+        ends,
+        ModelCard::default(),
+        args.engine.threads,
+    );
+    backend.check_ids("--prompt", &ids)?;
+    let generate = Generate {
+        max_tokens: args.max_tokens,
+        thought_budget: args.max_tokens,
+        thinking: false,
+        temperature: 0.0,
+        top_p: 1.0,
+        seed: 0,
+    };
+    let request = Request {
+        ids,
+        generate: Some(generate),
+        options: Vec::new(),
+    };
+    let mut reply = None;
+    backend.evaluate(std::slice::from_ref(&request), &mut |event| {
+        if let Event::Done(_, outcome) = event {
+            reply = Some(outcome);
+        }
+        stop.check()
+    })?;
+    let Some(Outcome::Reply(reply)) = reply else {
+        return Err(Error::Unfinished("the engine gave no answer".to_owned()));
+    };
+    if !args.json {
+        return out::line(&reply.text);
+    }
+    let object = json!({
+        "prompt_ids": request.ids,
+        "ids": reply.ids,
+        "logprobs": reply.logprobs,
+        "text": reply.text,
+    });
+    out::line(&object.to_string())
+}
