@@ -1,37 +1,270 @@
 //! y = W x for stored weights.
+//!
+//! A panel of rows is unpacked to f32 and stays in the second-level cache while tiles of tokens, each small enough for
+//! the first level, pass over it. Long rows are cut along the columns; the accumulators are kept between the
+//! pieces, so that the order of a sum does not depend on the cut.
+
+use std::ops::Range;
 
 use rayon::prelude::*;
 
+use super::buffer::Pool;
+use super::dot::{accumulate, finish, pack_tokens, tile, with_tokens, zero};
+use super::isa::Isa;
+use super::panel::{COLS_UNIT, fill};
+use super::simd::{GROUP, Kernel, Simd};
 use super::{Layout, Matrix};
-use crate::format::StoredType;
+
+/// Columns of a panel when many tokens pass over it: a tile of tokens then fits the first-level cache.
+const COLS: usize = 1024;
+/// Rows of such a panel: 192 KiB.
+const ROWS: usize = 48;
+/// Rows and columns of a panel that a single tile of tokens passes over: 32 KiB.
+const FEW_ROWS: usize = 32;
+const FEW_COLS: usize = 256;
+/// Most floats of x that are packed at a time: 16 MiB.
+const PACKED: usize = 4 << 20;
+/// Multiply-adds that are worth another task.
+const TASK_WORK: usize = 1 << 17;
+
+thread_local! {
+    static POOL: Pool = const { Pool::new() };
+}
 
 /// `y[t, r] = sum_c w[r, c] * x[t, c]`; x is [n, cols], y is [n, rows]. Runs on the current rayon pool.
 ///
-/// Every output is the same reduction whatever `n`: eight lanes along c (lane j takes c = j mod 8, fused
-/// multiply-add in ascending c), then `((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7))`.
+/// Every output is the same reduction whatever `n`, the number of threads and the instruction set: eight lanes along c
+/// (lane j takes c = j mod 8, fused multiply-add in ascending c), then `((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7))`.
+///
+/// ```
+/// use fathom_engine::format::StoredType;
+/// use fathom_engine::kernels::{Layout, Matrix, matmul};
+/// let data: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
+/// let w = Matrix { ty: StoredType::F32, rows: 2, cols: 2, layout: Layout::RowMajor, data: &data };
+/// let mut y = [0.0; 2];
+/// matmul(&[10.0, 1.0], 1, &w, &mut y);
+/// assert_eq!(y, [12.0, 34.0]);
+/// ```
 ///
 /// # Panics
 /// When the lengths of `x`, `y` or `w.data` are not those of the shapes.
 pub fn matmul(x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
+    matmul_on(Isa::current(), x, n, w, y);
+}
+
+/// [`matmul`] on an instruction set that is available.
+pub(super) fn matmul_on(isa: Isa, x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
     assert_eq!(x.len(), n * w.cols, "x: [n, cols]");
     assert_eq!(y.len(), n * w.rows, "y: [n, rows]");
+    w.check();
     if n == 0 || w.rows == 0 {
         return;
     }
-    // By rows into [rows, n], then transposed.
-    let mut by_row = vec![0.0; n * w.rows];
-    by_row.par_chunks_mut(n).enumerate().for_each_init(
-        || vec![0.0; w.cols],
-        |row, (r, out)| {
-            unpack_row(w, r, row);
-            for (t, o) in out.iter_mut().enumerate() {
-                *o = dot(row, &x[t * w.cols..][..w.cols]);
-            }
-        },
+    if w.cols == 0 {
+        return y.fill(0.0);
+    }
+    let most = (PACKED / w.cols).max(64);
+    for (x, y) in x.chunks(most * w.cols).zip(y.chunks_mut(most * w.rows)) {
+        POOL.with(|pool| {
+            pool.with(|packed| {
+                let n = x.len() / w.cols;
+                let most = isa.tokens();
+                let chunks = w.cols.div_ceil(8);
+                let packed = packed.room(n * chunks * 8);
+                pack(x, n, w.cols, most, packed);
+                multiply(isa, packed, n, w, y);
+            })
+        });
+    }
+}
+
+/// Packs x into tiles of at most `most` tokens.
+fn pack(x: &[f32], n: usize, cols: usize, most: usize, packed: &mut [f32]) {
+    let per_token = cols.div_ceil(8) * 8;
+    let tiles = n.div_ceil(most);
+    let pack_part = |part: Range<usize>, packed: &mut [f32]| {
+        let base = tile(part.start, n, most).0;
+        for i in part {
+            let (first, len) = tile(i, n, most);
+            let to = &mut packed[(first - base) * per_token..][..len * per_token];
+            pack_tokens(&x[first * cols..], len, cols, cols, to);
+        }
+    };
+    if n * cols < 1 << 16 || rayon::current_num_threads() == 1 {
+        return pack_part(0..tiles, packed);
+    }
+    let middle = tiles / 2;
+    let (low, high) = packed.split_at_mut(tile(middle, n, most).0 * per_token);
+    rayon::join(
+        || pack_part(0..middle, low),
+        || pack_part(middle..tiles, high),
     );
-    for t in 0..n {
-        for r in 0..w.rows {
-            y[t * w.rows + r] = by_row[r * n + t];
+}
+
+/// Cuts the outputs into tasks and runs them.
+fn multiply(isa: Isa, packed: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
+    let threads = rayon::current_num_threads();
+    let tiles = n.div_ceil(isa.tokens());
+    let wanted = (n * w.rows * w.cols / TASK_WORK).clamp(1, 4 * threads);
+    // By rows first; what is still wanted, by tokens.
+    let most_rows = if tiles == 1 { usize::MAX } else { ROWS };
+    let rows = w.rows.div_ceil(wanted).next_multiple_of(16).min(most_rows);
+    let by_rows = w.rows.div_ceil(rows);
+    let by_tiles = wanted.div_ceil(by_rows).min(tiles.div_ceil(4));
+    let y = Outputs(y.as_mut_ptr());
+    let run = |task: usize| {
+        let (at, part) = (task / by_tiles * rows, task % by_tiles);
+        POOL.with(|pool| {
+            pool.with(|panel| {
+                pool.with(|sums| {
+                    isa.run(Task {
+                        w,
+                        rows: at..w.rows.min(at + rows),
+                        tiles: part * tiles / by_tiles..(part + 1) * tiles / by_tiles,
+                        n,
+                        packed,
+                        y: &y,
+                        panel,
+                        sums,
+                    });
+                })
+            })
+        });
+    };
+    let tasks = by_rows * by_tiles;
+    if tasks == 1 || threads == 1 {
+        (0..tasks).for_each(run);
+    } else {
+        (0..tasks).into_par_iter().with_max_len(1).for_each(run);
+    }
+}
+
+/// Where the tasks of one product write: each its own rows and tokens.
+struct Outputs(*mut f32);
+
+// SAFETY: tasks write disjoint elements.
+unsafe impl Sync for Outputs {}
+
+/// The products of some rows with some tiles of tokens.
+struct Task<'a, 'w> {
+    w: &'a Matrix<'w>,
+    rows: Range<usize>,
+    tiles: Range<usize>,
+    /// All tokens: what the tiles are cut from.
+    n: usize,
+    packed: &'a [f32],
+    /// [n, w.rows]
+    y: &'a Outputs,
+    panel: &'a mut super::buffer::Buffer,
+    sums: &'a mut super::buffer::Buffer,
+}
+
+impl Kernel for Task<'_, '_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Simd>(self) {
+        let (group, cols) = (GROUP * V::ROWS, self.w.cols);
+        let single = self.tiles.len() == 1;
+        let (most_rows, most_cols) = if single {
+            (FEW_ROWS, FEW_COLS)
+        } else {
+            (ROWS, COLS)
+        };
+        let piece = cols
+            .div_ceil(cols.div_ceil(most_cols))
+            .next_multiple_of(COLS_UNIT);
+        let pieces = cols.div_ceil(piece);
+        let tokens = self
+            .tiles
+            .clone()
+            .map(|i| tile(i, self.n, V::TOKENS).1)
+            .sum::<usize>();
+        let panel = self
+            .panel
+            .room(most_rows.next_multiple_of(group) * piece)
+            .as_mut_ptr();
+        let kept = if pieces > 1 {
+            tokens * most_rows * 8
+        } else {
+            0
+        };
+        let sums = self.sums.room(kept).as_mut_ptr();
+        let per_token = cols.div_ceil(8) * 8;
+        for start in self.rows.clone().step_by(most_rows) {
+            let rows = start..self.rows.end.min(start + most_rows);
+            for p in 0..pieces {
+                let cols = p * piece..cols.min((p + 1) * piece);
+                let chunks = cols.len().div_ceil(8);
+                // SAFETY: the caller has the instruction set; `matmul_on` checked the lengths; the panel has room for
+                // `most_rows` x `piece`, the sums for eight lanes of every output of the panel, and the rows and tokens
+                // are this task's own.
+                unsafe {
+                    fill::<V>(self.w, rows.clone(), cols.clone(), panel);
+                    let mut sums = sums;
+                    for i in self.tiles.clone() {
+                        let (first, len) = tile(i, self.n, V::TOKENS);
+                        let x = self
+                            .packed
+                            .as_ptr()
+                            .add(first * per_token + cols.start * len);
+                        for at in (0..rows.len()).step_by(group) {
+                            let block = Block {
+                                rows: panel.add(at * chunks * 8),
+                                tokens: x,
+                                chunks,
+                                kept: sums,
+                                first: p == 0,
+                                last: p == pieces - 1,
+                                out: self.y.0.add(first * self.w.rows + rows.start + at),
+                                stride: self.w.rows,
+                                n_rows: (rows.len() - at).min(group),
+                            };
+                            with_tokens!(len, run_block::<V>(block));
+                            if pieces > 1 {
+                                sums = sums.add(len * GROUP * V::LANES);
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// One register block over one piece of the columns.
+struct Block {
+    rows: *const f32,
+    tokens: *const f32,
+    chunks: usize,
+    /// Accumulators between pieces: `[N][GROUP][LANES]`.
+    kept: *mut f32,
+    first: bool,
+    last: bool,
+    out: *mut f32,
+    stride: usize,
+    n_rows: usize,
+}
+
+/// # Safety
+/// Needs the instruction set of V; the pointers have what their docs say.
+#[inline(always)]
+unsafe fn run_block<V: Simd, const N: usize>(b: Block) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut acc = zero::<V, N>();
+        if !b.first {
+            for (i, acc) in acc.as_flattened_mut().iter_mut().enumerate() {
+                *acc = V::load(b.kept.add(i * V::LANES));
+            }
+        }
+        let acc = accumulate::<V, N>(b.rows, b.tokens, b.chunks, acc);
+        if b.last {
+            finish::<V, N>(acc, b.out, b.stride, b.n_rows);
+        } else {
+            for (i, acc) in acc.as_flattened().iter().enumerate() {
+                acc.store(b.kept.add(i * V::LANES));
+            }
         }
     }
 }
@@ -42,44 +275,18 @@ pub fn matmul(x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
 /// When `r` is not a row, or `out` or `w.data` have another length than the shape says.
 pub fn unpack_row(w: &Matrix<'_>, r: usize, out: &mut [f32]) {
     assert!(r < w.rows && out.len() == w.cols, "out: [cols]");
-    let (block, bytes, unpack) = unpacking(w.ty);
+    w.check();
+    let info = w.ty.info();
     match w.layout {
         Layout::RowMajor => {
-            let row = w.cols / block * bytes;
-            unpack(&w.data[r * row..][..row], out);
+            let bytes = w.cols / info.block * info.bytes;
+            (info.unpack)(&w.data[r * bytes..][..bytes], out);
         }
         Layout::ColMajor { stride, offset } => {
             for (c, o) in out.iter_mut().enumerate() {
-                let at = (c * stride + offset + r) * bytes;
-                unpack(&w.data[at..][..bytes], std::slice::from_mut(o));
+                let at = (c * stride + offset + r) * info.bytes;
+                (info.unpack)(&w.data[at..][..info.bytes], std::slice::from_mut(o));
             }
         }
     }
-}
-
-/// Values and bytes in a block, and its unpacking. Until the table of types has it: one value a block.
-fn unpacking(ty: StoredType) -> (usize, usize, fn(&[u8], &mut [f32])) {
-    match ty {
-        StoredType::F32 => (1, 4, |s, d| {
-            s.as_chunks()
-                .0
-                .iter()
-                .zip(d)
-                .for_each(|(s, d)| *d = f32::from_le_bytes(*s));
-        }),
-        StoredType::BF16 => (1, 2, |s, d| {
-            let s = s.as_chunks().0.iter().zip(d);
-            s.for_each(|(s, d)| *d = f32::from_bits(u32::from(u16::from_le_bytes(*s)) << 16));
-        }),
-        _ => unimplemented!("{ty:?}"),
-    }
-}
-
-/// The order of every product.
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut l = [0.0f32; 8];
-    for (i, (a, b)) in a.iter().zip(b).enumerate() {
-        l[i % 8] = a.mul_add(*b, l[i % 8]);
-    }
-    ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
 }

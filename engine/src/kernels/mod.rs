@@ -6,22 +6,35 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `isa.rs` | the choice of instruction set |
-//! | `matmul.rs` | y = W x, and one row of a stored matrix |
+//! | `matmul.rs` | y = W x: how the work is cut, and one row of a stored matrix |
+//! | `dot.rs` | the register block, and with it the order of every product |
+//! | `panel.rs` | rows of weights in the order in which the register block reads them |
+//! | `unpack.rs` | stored blocks to f32, eight at a time |
 //! | `attention.rs` | attention of a tile of queries over cached blocks |
 //! | `elementwise.rs` | norms, activations, softmax |
 //! | `math.rs` | exp, tanh, sigmoid, ln |
+//! | `simd/` | vectors: the instruction set as a parameter |
+//! | `isa.rs` | the choice of instruction set |
+//! | `limits.rs` | the peaks of this machine, measured |
+//! | `buffer.rs` | scratch memory |
+//! | `tests.rs` | every instruction set against the portable one, and that against f64 |
 
 mod attention;
+mod buffer;
+mod dot;
 mod elementwise;
 mod isa;
+pub mod limits;
 mod math;
 mod matmul;
+mod panel;
+mod simd;
+#[cfg(test)]
+mod tests;
+mod unpack;
 
 pub use attention::{KvBlocks, Scores, Scratch, attend};
-pub use elementwise::{
-    gelu_tanh_mul, layer_norm, log_sum_exp, rms_norm, sigmoid_all, silu_mul, softmax,
-};
+pub use elementwise::{gelu_tanh_mul, layer_norm, log_sum_exp, rms_norm, silu_mul, softmax};
 pub use isa::{Isa, isa};
 pub use math::{exp, ln, sigmoid, tanh};
 pub use matmul::{matmul, unpack_row};
@@ -56,6 +69,43 @@ pub enum Layout {
         /// First element.
         offset: usize,
     },
+}
+
+impl Matrix<'_> {
+    /// The shape fits the type and the data, or this panics. What was read from a file was checked then.
+    fn check(&self) {
+        let Self {
+            ty,
+            rows,
+            cols,
+            layout,
+            data,
+        } = *self;
+        let info = ty.info();
+        assert!(
+            cols.is_multiple_of(info.block),
+            "{}: {cols} columns are no whole blocks",
+            info.name
+        );
+        let values = match layout {
+            Layout::RowMajor => rows * cols,
+            Layout::ColMajor { stride, offset } => {
+                assert_eq!(info.block, 1, "{}: column by column", info.name);
+                if rows * cols == 0 {
+                    0
+                } else {
+                    (cols - 1) * stride + offset + rows
+                }
+            }
+        };
+        let bytes = values / info.block * info.bytes;
+        assert!(
+            data.len() >= bytes,
+            "{rows} x {cols} {} in {} bytes",
+            info.name,
+            data.len()
+        );
+    }
 }
 
 /// Positions in a block of the key-value cache. Block b holds positions 64 b .. 64 b + 63.

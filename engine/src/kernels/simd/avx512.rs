@@ -1,0 +1,306 @@
+//! AVX-512 (F, BW, DQ, VL): two rows of eight lanes.
+
+use std::arch::x86_64::*;
+
+use super::avx2::{max_lane, tree};
+use super::{GROUP, Real, Rows, Simd};
+
+/// Sixteen lanes: eight of one row, eight of the next.
+#[derive(Clone, Copy)]
+pub(in crate::kernels) struct Avx512(__m512);
+
+// SAFETY of every block below: the traits ask their callers for AVX-512 F, BW, DQ and VL besides what AVX2 code
+// needs, and for pointers that are valid for the sixteen elements (eight a row; `store_sums`: eight) accessed; all
+// accesses are unaligned ones.
+
+impl Real for Avx512 {
+    #[inline(always)]
+    unsafe fn splat(v: f32) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_set1_ps(v) })
+    }
+    #[inline(always)]
+    unsafe fn add(self, b: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_add_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    unsafe fn sub(self, b: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_sub_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    unsafe fn mul(self, b: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_mul_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    unsafe fn div(self, b: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_div_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    unsafe fn fma(self, b: Self, c: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_fmadd_ps(self.0, b.0, c.0) })
+    }
+    #[inline(always)]
+    unsafe fn max(self, b: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_max_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    unsafe fn min(self, b: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_min_ps(self.0, b.0) })
+    }
+    #[inline(always)]
+    unsafe fn if_less(a: Self, b: Self, yes: Self, no: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe {
+            _mm512_mask_blend_ps(_mm512_cmp_ps_mask::<_CMP_LT_OQ>(a.0, b.0), no.0, yes.0)
+        })
+    }
+    #[inline(always)]
+    unsafe fn copysign(self, sign: Self) -> Self {
+        // SAFETY: above.
+        unsafe {
+            let mask = _mm512_set1_ps(-0.0);
+            Self(_mm512_or_ps(
+                _mm512_andnot_ps(mask, self.0),
+                _mm512_and_ps(mask, sign.0),
+            ))
+        }
+    }
+    #[inline(always)]
+    unsafe fn scale(self, n: Self) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_scalef_ps(self.0, n.0) })
+    }
+}
+
+impl Simd for Avx512 {
+    const ROWS: usize = 2;
+    const TOKENS: usize = 6;
+    type Int = __m512i;
+
+    #[inline(always)]
+    unsafe fn load(p: *const f32) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_loadu_ps(p) })
+    }
+    #[inline(always)]
+    unsafe fn store(self, p: *mut f32) {
+        // SAFETY: above.
+        unsafe { _mm512_storeu_ps(p, self.0) }
+    }
+    #[inline(always)]
+    unsafe fn load_shared(p: *const f32) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_broadcast_f32x8(_mm256_loadu_ps(p)) })
+    }
+    #[inline(always)]
+    unsafe fn load_rows(p: Rows<*const f32>) -> Self {
+        // SAFETY: above.
+        Self(unsafe { join(_mm256_loadu_ps(p[0]), _mm256_loadu_ps(p[1])) })
+    }
+    #[inline(always)]
+    unsafe fn store_rows(self, p: Rows<*mut f32>) {
+        // SAFETY: above.
+        unsafe {
+            _mm256_storeu_ps(p[0], _mm512_castps512_ps256(self.0));
+            _mm256_storeu_ps(p[1], _mm512_extractf32x8_ps::<1>(self.0));
+        }
+    }
+    #[inline(always)]
+    unsafe fn splat_rows(v: Rows<f32>) -> Self {
+        // SAFETY: above.
+        Self(unsafe { join(_mm256_set1_ps(v[0]), _mm256_set1_ps(v[1])) })
+    }
+    #[inline(always)]
+    unsafe fn splat_half(bits: Rows<u16>) -> Self {
+        // SAFETY: above.
+        unsafe {
+            let both = _mm256_set_m128i(
+                _mm_set1_epi16(bits[1] as i16),
+                _mm_set1_epi16(bits[0] as i16),
+            );
+            Self(_mm512_cvtph_ps(both))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_half(p: Rows<*const u8>) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_cvtph_ps(sixteen_words(p)) })
+    }
+    #[inline(always)]
+    unsafe fn transpose(v: [Self; 8]) -> [Self; 8] {
+        // SAFETY: above.
+        unsafe {
+            // Pairs of rows, then fours, then the 128-bit halves of each eight lanes.
+            let a0 = _mm512_unpacklo_ps(v[0].0, v[1].0);
+            let a1 = _mm512_unpackhi_ps(v[0].0, v[1].0);
+            let a2 = _mm512_unpacklo_ps(v[2].0, v[3].0);
+            let a3 = _mm512_unpackhi_ps(v[2].0, v[3].0);
+            let a4 = _mm512_unpacklo_ps(v[4].0, v[5].0);
+            let a5 = _mm512_unpackhi_ps(v[4].0, v[5].0);
+            let a6 = _mm512_unpacklo_ps(v[6].0, v[7].0);
+            let a7 = _mm512_unpackhi_ps(v[6].0, v[7].0);
+            let b0 = _mm512_shuffle_ps::<0x44>(a0, a2);
+            let b1 = _mm512_shuffle_ps::<0xee>(a0, a2);
+            let b2 = _mm512_shuffle_ps::<0x44>(a1, a3);
+            let b3 = _mm512_shuffle_ps::<0xee>(a1, a3);
+            let b4 = _mm512_shuffle_ps::<0x44>(a4, a6);
+            let b5 = _mm512_shuffle_ps::<0xee>(a4, a6);
+            let b6 = _mm512_shuffle_ps::<0x44>(a5, a7);
+            let b7 = _mm512_shuffle_ps::<0xee>(a5, a7);
+            let low = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+            let high =
+                _mm512_setr_epi32(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+            [
+                Self(_mm512_permutex2var_ps(b0, low, b4)),
+                Self(_mm512_permutex2var_ps(b1, low, b5)),
+                Self(_mm512_permutex2var_ps(b2, low, b6)),
+                Self(_mm512_permutex2var_ps(b3, low, b7)),
+                Self(_mm512_permutex2var_ps(b0, high, b4)),
+                Self(_mm512_permutex2var_ps(b1, high, b5)),
+                Self(_mm512_permutex2var_ps(b2, high, b6)),
+                Self(_mm512_permutex2var_ps(b3, high, b7)),
+            ]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn load_u8(p: Rows<*const u8>) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_cvtepu8_epi32(sixteen_bytes(p)) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8(p: Rows<*const u8>) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_cvtepi8_epi32(sixteen_bytes(p)) }
+    }
+    #[inline(always)]
+    unsafe fn load_u16(p: Rows<*const u8>) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_cvtepu16_epi32(sixteen_words(p)) }
+    }
+    #[inline(always)]
+    unsafe fn bits(v: Rows<u8>) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_maskz_set1_epi32(u16::from_le_bytes(v), 1) }
+    }
+    #[inline(always)]
+    unsafe fn int(v: i32) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_set1_epi32(v) }
+    }
+    #[inline(always)]
+    unsafe fn and(a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_and_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn or(a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_or_si512(a, b) }
+    }
+    #[inline(always)]
+    unsafe fn shl<const N: u32>(a: Self::Int) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_slli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    unsafe fn shr<const N: u32>(a: Self::Int) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_srli_epi32::<N>(a) }
+    }
+    #[inline(always)]
+    unsafe fn to_real(a: Self::Int) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_cvtepi32_ps(a) })
+    }
+    #[inline(always)]
+    unsafe fn from_bits(a: Self::Int) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_castsi512_ps(a) })
+    }
+
+    #[inline(always)]
+    unsafe fn store_sums(v: [Self; GROUP], p: *mut f32) {
+        // SAFETY: above.
+        unsafe {
+            let [a, b, c, d] = v;
+            // l[j] + l[j + 4] in each row: 128-bit lanes a0 a1 b0 b1 and c0 c1 d0 d1.
+            let ab = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(a.0, b.0),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(a.0, b.0),
+            );
+            let cd = _mm512_add_ps(
+                _mm512_shuffle_f32x4::<0b10_00_10_00>(c.0, d.0),
+                _mm512_shuffle_f32x4::<0b11_01_11_01>(c.0, d.0),
+            );
+            // Then j and j + 2: lanes [a0 a0 c0 c0] [a1 a1 c1 c1] [b0 ..] [b1 ..]; then the neighbours.
+            let pairs = _mm512_add_ps(
+                _mm512_shuffle_ps::<0x44>(ab, cd),
+                _mm512_shuffle_ps::<0xee>(ab, cd),
+            );
+            let sums = _mm512_add_ps(pairs, _mm512_permute_ps::<0b10_11_00_01>(pairs));
+            let order = _mm512_setr_epi32(0, 4, 8, 12, 2, 6, 10, 14, 0, 0, 0, 0, 0, 0, 0, 0);
+            _mm256_storeu_ps(
+                p,
+                _mm512_castps512_ps256(_mm512_permutexvar_ps(order, sums)),
+            );
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum16(v: [Self; 2]) -> f32 {
+        // SAFETY: above.
+        unsafe {
+            let (low, high) = (
+                _mm512_castps512_ps256(v[0].0),
+                _mm512_extractf32x8_ps::<1>(v[0].0),
+            );
+            tree(_mm256_add_ps(low, high))
+        }
+    }
+    #[inline(always)]
+    unsafe fn max_lane(self) -> f32 {
+        // SAFETY: above.
+        unsafe {
+            let (low, high) = (
+                _mm512_castps512_ps256(self.0),
+                _mm512_extractf32x8_ps::<1>(self.0),
+            );
+            max_lane(_mm256_max_ps(low, high))
+        }
+    }
+}
+
+/// # Safety
+/// Needs AVX-512 DQ.
+#[inline(always)]
+unsafe fn join(low: __m256, high: __m256) -> __m512 {
+    // SAFETY: the caller has AVX-512 DQ.
+    unsafe { _mm512_insertf32x8::<1>(_mm512_castps256_ps512(low), high) }
+}
+
+/// Eight bytes of each row.
+///
+/// # Safety
+/// Each pointer holds eight bytes.
+#[inline(always)]
+unsafe fn sixteen_bytes(p: Rows<*const u8>) -> __m128i {
+    // SAFETY: the caller's pointers hold eight bytes each.
+    unsafe { _mm_unpacklo_epi64(_mm_loadl_epi64(p[0].cast()), _mm_loadl_epi64(p[1].cast())) }
+}
+
+/// Sixteen bytes of each row.
+///
+/// # Safety
+/// Needs AVX; each pointer holds sixteen bytes.
+#[inline(always)]
+unsafe fn sixteen_words(p: Rows<*const u8>) -> __m256i {
+    // SAFETY: the caller's pointers hold sixteen bytes each.
+    unsafe { _mm256_set_m128i(_mm_loadu_si128(p[1].cast()), _mm_loadu_si128(p[0].cast())) }
+}
