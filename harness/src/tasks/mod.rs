@@ -4,6 +4,16 @@
 //! |---|---|
 //! | `needle.rs` | facts in a haystack, as in RULER |
 //! | `magic.rs` | keys and values of needles |
+//! | `novel/` | people who change, over the chapters of a generated book |
+//! | `facts.rs` | the solver that proves a question sound |
+//! | `shortcuts.rs` | ways to answer without reading, which must not pay |
+//! | `reading.rs` | what novels and papers have in common |
+//! | `export.rs` | questions as lines to train a model on |
 
+pub mod export;
+pub mod facts;
 pub mod magic;
 pub mod needle;
+pub mod novel;
+pub mod reading;
+pub mod shortcuts;
