@@ -1,0 +1,7 @@
+//! The engine against references that other programs made: `tests/golden/README.md`.
+
+mod far;
+mod faults;
+mod logits;
+mod smollm2;
+mod spellings;
