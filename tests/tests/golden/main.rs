@@ -1,5 +1,6 @@
 //! The engine against references that other programs made: `tests/golden/README.md`.
 
+mod contract;
 mod far;
 mod faults;
 mod logits;
