@@ -6,3 +6,4 @@ mod faults;
 mod logits;
 mod smollm2;
 mod spellings;
+mod tokens;
