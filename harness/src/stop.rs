@@ -1,7 +1,7 @@
 //! A request to stop, from Ctrl-C or SIGTERM, noticed between two pieces of work.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use crate::{Error, Result};
 
@@ -15,7 +15,12 @@ impl Stop {
     /// # Errors
     /// When the system does not let us handle signals.
     pub fn on_signals() -> Result<Self> {
-        let stop = Self::default();
+        // The process has one handler, however often its library is entered.
+        static HANDLED: OnceLock<Stop> = OnceLock::new();
+        if let Some(stop) = HANDLED.get() {
+            return Ok(stop.clone());
+        }
+        let stop = HANDLED.get_or_init(Self::default).clone();
         let raised = stop.clone();
         ctrlc::set_handler(move || {
             if raised.0.swap(true, Ordering::SeqCst) {

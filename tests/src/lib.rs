@@ -82,8 +82,11 @@ impl Reference {
     /// `tokens`, `logits` and `offsets` as `fathom logits record` writes them.
     pub fn read(path: &Path) -> Self {
         let file = Tensors::read(path);
-        let (tokens, logits, offsets) =
-            (file.ids("tokens"), file.f32("logits"), file.positions("offsets"));
+        let (tokens, logits, offsets) = (
+            file.ids("tokens"),
+            file.f32("logits"),
+            file.positions("offsets"),
+        );
         let n_vocab = logits.len() / tokens.len();
         let spans = || offsets.windows(2).map(|w| w[0]..w[1]);
         Self {
@@ -100,7 +103,12 @@ impl Reference {
     pub fn compare(&self, model: &Model) -> Vec<Comparison> {
         let rows = self.prompts.iter().zip(&self.logits);
         rows.map(|(prompt, expected)| {
-            Comparison::new(&logits_at(model, prompt, 0), expected, self.n_vocab, self.std)
+            Comparison::new(
+                &logits_at(model, prompt, 0),
+                expected,
+                self.n_vocab,
+                self.std,
+            )
         })
         .collect()
     }
@@ -108,7 +116,11 @@ impl Reference {
     /// Fails unless the model meets the criterion everywhere.
     pub fn assert_same(&self, model: &Model) {
         for (prompt, c) in self.prompts.iter().zip(self.compare(model)) {
-            c.assert_same(&format!("{}, prompt of {} tokens", model.name, prompt.len()));
+            c.assert_same(&format!(
+                "{}, prompt of {} tokens",
+                model.name,
+                prompt.len()
+            ));
         }
     }
 }
@@ -117,7 +129,11 @@ impl Reference {
 pub fn std_of(x: &[f32]) -> f64 {
     let n = x.len() as f64;
     let mean = x.iter().map(|v| f64::from(*v)).sum::<f64>() / n;
-    (x.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / n).sqrt()
+    (x.iter()
+        .map(|v| (f64::from(*v) - mean).powi(2))
+        .sum::<f64>()
+        / n)
+        .sqrt()
 }
 
 /// How far logits are from a reference.
@@ -212,7 +228,10 @@ pub fn fetched(name: &str) -> Option<PathBuf> {
     if path.is_file() {
         return Some(path);
     }
-    let missing = format!("{} is not there; python3 tests/fetch_models.py fetches it", path.display());
+    let missing = format!(
+        "{} is not there; python3 tests/fetch_models.py fetches it",
+        path.display()
+    );
     let required = std::env::var("FATHOM_REQUIRE_MODELS").is_ok_and(|v| v == "1");
     assert!(!required, "{missing}");
     eprintln!("SKIPPED: {missing}");

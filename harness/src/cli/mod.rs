@@ -51,8 +51,8 @@ enum Verb {
     List(list::Args),
 }
 
-/// Runs the command line and says how it ended.
-pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+/// Makes a panic, which is a defect of fathom itself, one line on stderr and exit code 3. For the program's start.
+pub fn report_panics() {
     std::panic::set_hook(Box::new(|info| {
         let place = info
             .location()
@@ -69,6 +69,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         );
         std::process::exit(3);
     }));
+}
+
+/// Runs the command line and says how it ended.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     match parse(args).and_then(execute) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

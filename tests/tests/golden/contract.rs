@@ -5,16 +5,16 @@ use std::process::ExitCode;
 use fathom_tests::{Comparison, Reference, Tensors, golden};
 
 fn record(model: &str, tokens: &std::path::Path, out: &std::path::Path) {
-    let args: [&std::ffi::OsStr; 9] = [
-        "fathom".as_ref(),
-        "logits".as_ref(),
-        "record".as_ref(),
-        "--model".as_ref(),
-        golden(model).into_os_string().leak(),
-        "--tokens".as_ref(),
-        tokens.as_os_str(),
-        "--out".as_ref(),
-        out.as_os_str(),
+    let args = [
+        "fathom".into(),
+        "logits".into(),
+        "record".into(),
+        "--model".into(),
+        golden(model).into_os_string(),
+        "--tokens".into(),
+        tokens.into(),
+        "--out".into(),
+        out.into(),
     ];
     assert_eq!(fathom_harness::cli::main(args), ExitCode::SUCCESS);
 }

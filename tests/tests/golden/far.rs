@@ -12,9 +12,18 @@ fn position_ten_million_matches_float64() {
     let std = std_of(&truth);
 
     let model = open(&golden("llama4_scout"));
-    let ropes = || model.spec.layers.iter().filter_map(|l| l.attention.rope.as_ref());
+    let ropes = || {
+        model
+            .spec
+            .layers
+            .iter()
+            .filter_map(|l| l.attention.rope.as_ref())
+    };
     assert!(ropes().count() > 0);
-    assert!(ropes().all(|r| r.inv_freq == file.f32("inv_freq")), "bits of the frequencies");
+    assert!(
+        ropes().all(|r| r.inv_freq == file.f32("inv_freq")),
+        "bits of the frequencies"
+    );
     let got = logits_at(&model, &tokens, start);
     Comparison::new(&got, &truth, n_vocab, std).assert_same("against float64");
 
@@ -26,5 +35,9 @@ fn position_ten_million_matches_float64() {
     let variant = logits_at(&model.with_spec(spec).unwrap(), &tokens, start);
     Comparison::new(&variant, &product, n_vocab, std).assert_same("against transformers' product");
     let apart = Comparison::new(&variant, &truth, n_vocab, std);
-    assert!(apart.worst() > 0.1, "the two should differ: {}", apart.worst());
+    assert!(
+        apart.worst() > 0.1,
+        "the two should differ: {}",
+        apart.worst()
+    );
 }

@@ -19,7 +19,11 @@ fn numbers(v: &Value) -> Vec<f64> {
 /// Natural logarithm of the sum of exponentials.
 fn logsumexp(x: &[f32]) -> f64 {
     let max = f64::from(x[argmax(x)]);
-    max + x.iter().map(|v| (f64::from(*v) - max).exp()).sum::<f64>().ln()
+    max + x
+        .iter()
+        .map(|v| (f64::from(*v) - max).exp())
+        .sum::<f64>()
+        .ln()
 }
 
 #[test]
@@ -37,9 +41,16 @@ fn smollm2_matches_hf() {
     let mut worst = 0.0f64;
     for (i, row) in logits.chunks(n_vocab).enumerate() {
         let top = i * k..(i + 1) * k;
-        assert_eq!(argmax(row), top_ids[top.start] as usize, "argmax at position {i}");
+        assert_eq!(
+            argmax(row),
+            top_ids[top.start] as usize,
+            "argmax at position {i}"
+        );
         let next = tokens[(i + 1) % tokens.len()] as usize;
-        let pairs = top_ids[top.clone()].iter().map(|t| row[*t as usize]).zip(top_logits[top].iter().copied());
+        let pairs = top_ids[top.clone()]
+            .iter()
+            .map(|t| row[*t as usize])
+            .zip(top_logits[top].iter().copied());
         for (got, expected) in pairs.chain([(row[next], next_logit[i])]) {
             worst = worst.max(f64::from(got - expected).abs() / std);
         }
@@ -64,7 +75,10 @@ fn smollm2_log_probabilities_match_llama_cpp() {
         .collect();
     let off = |name: &str| -> Vec<f64> {
         let expected = numbers(&golden[name]);
-        got.iter().zip(expected).map(|(a, b)| (a - b).abs()).collect()
+        got.iter()
+            .zip(expected)
+            .map(|(a, b)| (a - b).abs())
+            .collect()
     };
     let exact = off("logp").into_iter().fold(0.0, f64::max);
     assert!(exact < 2e-3, "off by {exact}");
@@ -72,7 +86,10 @@ fn smollm2_log_probabilities_match_llama_cpp() {
     let packed = off("packed_logp");
     let mean = packed.iter().sum::<f64>() / packed.len() as f64;
     let largest = packed.iter().copied().fold(0.0, f64::max);
-    assert!(mean < 0.055 && largest < 0.28, "mean {mean}, largest {largest}");
+    assert!(
+        mean < 0.055 && largest < 0.28,
+        "mean {mean}, largest {largest}"
+    );
 }
 
 /// The most probable next tokens of several prompts at once, one token of each a step.
@@ -85,10 +102,15 @@ fn greedy(model: &Model, prompts: &[Vec<u32>], n: usize) -> Vec<Vec<u32>> {
         let batch: Vec<Extend<'_>> = spans
             .iter()
             .zip(&next)
-            .map(|(span, tokens)| Extend { span: *span, tokens, logits: Logits::Last })
+            .map(|(span, tokens)| Extend {
+                span: *span,
+                tokens,
+                logits: Logits::Last,
+            })
             .collect();
         let mut best = Vec::new();
-        tree.extend(&batch, &mut |row| best.push(argmax(row.logits) as u32)).unwrap();
+        tree.extend(&batch, &mut |row| best.push(argmax(row.logits) as u32))
+            .unwrap();
         next = best.iter().map(|t| vec![*t]).collect();
         out.iter_mut().zip(best).for_each(|(o, t)| o.push(t));
     }

@@ -38,7 +38,10 @@ fn llama31_spellings_read_alike() {
 #[test]
 fn llama4_nested_download_reads_alike() {
     let reference = Reference::read(&golden("llama4_scout/logits.safetensors"));
-    let (flat, nested) = (open(&golden("llama4_scout")), open(&golden("llama4_nested")));
+    let (flat, nested) = (
+        open(&golden("llama4_scout")),
+        open(&golden("llama4_nested")),
+    );
     for prompt in &reference.prompts {
         assert!(logits_at(&nested, prompt, 0) == logits_at(&flat, prompt, 0));
     }

@@ -34,7 +34,9 @@ fn tokenizer(model: &str) -> Option<(Tokenizer, Value)> {
 }
 
 fn nasty_text_matches(model: &str) {
-    let Some((tokenizer, row)) = tokenizer(model) else { return };
+    let Some((tokenizer, row)) = tokenizer(model) else {
+        return;
+    };
     let text = String::from_utf8(std::fs::read(golden("nasty.txt")).unwrap()).unwrap();
     let mut wrong = 0;
     for (line, expected) in text.split('\n').zip(row["nasty_lines"].as_array().unwrap()) {
@@ -49,8 +51,12 @@ fn nasty_text_matches(model: &str) {
 }
 
 fn moby_dick_matches(model: &str) {
-    let Some(path) = fetched("moby-dick.txt") else { return };
-    let Some((tokenizer, row)) = tokenizer(model) else { return };
+    let Some(path) = fetched("moby-dick.txt") else {
+        return;
+    };
+    let Some((tokenizer, row)) = tokenizer(model) else {
+        return;
+    };
     let text = std::fs::read_to_string(path).unwrap();
     let expected = &golden_json("tokens.json")["texts"]["moby_dick"]["sha256"];
     assert_eq!(hex(text.as_bytes()), *expected, "the text");
