@@ -12,6 +12,7 @@
 
 mod angles;
 mod cache;
+pub mod chat;
 pub mod error;
 pub mod fault;
 pub mod format;

@@ -17,6 +17,7 @@ const TOKENS: &str = "tokenizer.ggml.tokens";
 const TYPES: &str = "tokenizer.ggml.token_type";
 const SCORES: &str = "tokenizer.ggml.scores";
 const MERGES: &str = "tokenizer.ggml.merges";
+const EOS: &str = "tokenizer.ggml.eos_token_id";
 const BOS: &str = "tokenizer.ggml.bos_token_id";
 const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
 const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
@@ -113,14 +114,18 @@ pub(super) fn load(file: &str, meta: &Metadata) -> Result<Tokenizer> {
     let partition = Partition::new(&vocab, |text| {
         phi3 && !matches!(text, "<unk>" | "<s>" | "<|endoftext|>")
     })?;
-    let default_bos = (spelling == Spelling::Underscore && vocab.len() > 1).then_some(1);
-    let bos = keys.id(BOS, &vocab)?.or(default_bos);
+    // SentencePiece's own ids, where the file does not say.
+    let default =
+        |id: u32| (spelling == Spelling::Underscore && vocab.text(id).is_some()).then_some(id);
+    let bos = keys.id(BOS, &vocab)?.or(default(1));
+    let eos = keys.id(EOS, &vocab)?.or(default(2));
     let add_bos = keys.bool(ADD_BOS)?.unwrap_or(default_add_bos);
     let pipeline = Pipeline { partition, merging };
     Ok(Tokenizer {
         vocab,
         pipeline: super::Pipeline::Gguf(Box::new(pipeline)),
         bos,
+        eos,
         add_bos,
         space_prefix,
         hash: hash(meta, phi3),

@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde::Deserialize;
 use serde_json::Value;
-use tokenizers::{AddedToken, DecoderWrapper, NormalizerWrapper, PreTokenizerWrapper};
+use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper};
 
 use super::vocab::{Kind, Spelling, Vocab, byte_token, looks_special};
 use super::{Tokenizer, bpe};
@@ -86,6 +86,7 @@ enum Merge {
 #[derive(Deserialize, Default)]
 struct Config {
     bos_token: Option<Named>,
+    eos_token: Option<Named>,
     add_bos_token: Option<bool>,
 }
 
@@ -139,11 +140,12 @@ pub(super) fn load(file: &str, json: &[u8], config: Option<&[u8]>) -> Result<Tok
     let vocab = vocabulary(file, &parts, spelling)?;
     let space_prefix = strips_a_space(&parts.decoder);
     let template_bos = first_special(&parts.post_processor).and_then(|text| vocab.id(text));
-    let bos = match config.bos_token {
+    let named = |token: Option<Named>| match token {
         Some(Named::Text(content) | Named::Token { content }) => vocab.id(&content),
         Some(Named::Other(_)) | None => None,
-    }
-    .or(template_bos);
+    };
+    let bos = named(config.bos_token).or(template_bos);
+    let eos = named(config.eos_token);
     let add_bos = config.add_bos_token.unwrap_or(template_bos.is_some());
     let hash = hash(json, bos, add_bos);
     let plain = assemble(file, parts, &vocab)?;
@@ -155,6 +157,7 @@ pub(super) fn load(file: &str, json: &[u8], config: Option<&[u8]>) -> Result<Tok
         vocab,
         pipeline: super::Pipeline::Hf(Box::new(pipeline)),
         bos,
+        eos,
         add_bos,
         space_prefix,
         hash,
@@ -356,8 +359,6 @@ fn spelling(file: &str, parts: &File) -> Result<Spelling> {
     if model != "BPE" {
         return Err(Error::input(file, "model.type", model, "BPE"));
     }
-    // The crate knows more decoders than language models use; one that does not parse is not passed on.
-    let _: Option<DecoderWrapper> = component(file, "decoder", parts.decoder.clone())?;
     let names = types(&parts.decoder);
     if names.contains(&"ByteLevel") {
         return Ok(Spelling::ByteLevel);

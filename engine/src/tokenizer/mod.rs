@@ -20,6 +20,7 @@ mod vocab;
 
 use crate::Result;
 use crate::format::gguf::Metadata;
+pub(crate) use gguf::TURN_ENDS;
 use vocab::{Kind, Vocab};
 
 /// A tokenizer, from a `tokenizer.json` or a GGUF file. Cheap to share between threads.
@@ -27,7 +28,7 @@ use vocab::{Kind, Vocab};
 /// ```
 /// # fn main() -> fathom_engine::Result<()> {
 /// let json = r#"{"added_tokens": [{"id": 3, "content": "<|end|>", "special": true}],
-///     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "use_regex": true},
+///     "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
 ///     "decoder": {"type": "ByteLevel"},
 ///     "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}"#;
 /// let tokenizer = fathom_engine::tokenizer::Tokenizer::from_hf("tokenizer.json", json.as_bytes(), None)?;
@@ -41,6 +42,7 @@ pub struct Tokenizer {
     vocab: Vocab,
     pipeline: Pipeline,
     bos: Option<u32>,
+    eos: Option<u32>,
     add_bos: bool,
     /// Encoding puts a space before the text, which decoding takes away.
     space_prefix: bool,
@@ -140,6 +142,11 @@ impl Tokenizer {
     /// The token that begins a sequence, where the model has one.
     pub fn bos(&self) -> Option<u32> {
         self.bos
+    }
+
+    /// The token that ends a sequence, where the file names one. [`crate::chat::stop_tokens`] collects all that end an answer.
+    pub fn eos(&self) -> Option<u32> {
+        self.eos
     }
 
     /// Whether the model was trained to see BOS first. A template that writes it says so itself.
