@@ -23,6 +23,7 @@ pub mod record;
 pub mod report;
 pub mod rng;
 pub mod run;
+pub mod score;
 pub mod stats;
 pub mod stop;
 pub mod tasks;
