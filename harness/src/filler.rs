@@ -47,6 +47,8 @@ pub type Units = Box<dyn Iterator<Item = Unit> + Send>;
 pub fn units(filler: &Filler) -> Result<Units> {
     Ok(match filler {
         Filler::None => Box::new(std::iter::empty()),
+        // Its own text is placed by the layout, which knows the length.
+        Filler::Document { then, .. } => units(then)?,
         Filler::Noise => Box::new((0..).map(|i: usize| Unit {
             text: NOISE[i % NOISE.len()].to_owned(),
             before: if i.is_multiple_of(NOISE.len()) {
@@ -101,7 +103,7 @@ pub fn units(filler: &Filler) -> Result<Units> {
 
 /// Whether sentences may be told in another order: not those of somebody's text.
 pub fn in_any_order(filler: &Filler) -> bool {
-    !matches!(filler, Filler::Text { .. })
+    !matches!(filler, Filler::Text { .. } | Filler::Document { .. })
 }
 
 /// What stands between a sentence and a piece, where neither brings a space.

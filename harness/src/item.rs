@@ -111,6 +111,13 @@ pub enum Filler {
         /// What values are.
         value: Magic,
     },
+    /// The rest of a document that the pieces come from; then, where it ends before the length, another filler.
+    Document {
+        /// The text before each piece, and after the last.
+        parts: Vec<String>,
+        /// What follows the document.
+        then: Box<Filler>,
+    },
     /// Nothing: the pieces are the document.
     None,
 }

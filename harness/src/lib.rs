@@ -26,6 +26,7 @@ pub mod run;
 pub mod score;
 pub mod stats;
 pub mod stop;
+pub mod suite;
 pub mod tasks;
 
 pub use error::{Error, Result};

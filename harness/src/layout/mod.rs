@@ -194,21 +194,23 @@ impl<'a> Layout<'a> {
             )));
         }
         let room = length - needed;
-        let targets = self.targets(question, &pieces, room)?;
         self.count(&question.filler, room + 2 * SLACK)?;
-        let Some(counted) = &self.counted else {
-            return Ok(Laid::Skip("has no filler".to_owned()));
+        let (units, targets) = match &question.filler {
+            Filler::Document { parts, .. } => self.document(parts, room)?,
+            _ => (
+                self.counted_units().to_vec(),
+                self.targets(question, &pieces, room)?,
+            ),
         };
-
         let cut_last = question.shared.is_some();
-        let Some(walk) = walk::Walk::new(&targets, &counted.units, room, SLACK, cut_last) else {
+        let Some(walk) = walk::Walk::new(&targets, &units, room, SLACK, cut_last) else {
             return Ok(Laid::Skip(format!(
                 "a piece stands behind the first {length} tokens of the document, or cannot be placed in them"
             )));
         };
         let fit = fit::Fit::new(
             self.tokenizer,
-            &counted.units,
+            &units,
             &walk.spare,
             filler::in_any_order(&question.filler),
         );
@@ -223,7 +225,7 @@ impl<'a> Layout<'a> {
                     break;
                 };
                 *nth += 1;
-                let segments = walk.segments(&pieces, &counted.units, &ending);
+                let segments = walk.segments(&pieces, &units, &ending);
                 let prompt = self.prompt(question, &segments, joint)?;
                 let got = prompt.ids.len();
                 if got == length {
@@ -243,6 +245,31 @@ impl<'a> Layout<'a> {
         Ok(Laid::Skip(format!(
             "cannot be laid out in exactly {length} tokens"
         )))
+    }
+
+    fn counted_units(&self) -> &[(Unit, usize)] {
+        self.counted.as_ref().map_or(&[], |c| &c.units)
+    }
+
+    /// The sentences of a document around its pieces that have room, what may follow, and the tokens before each piece.
+    fn document(&self, parts: &[String], room: usize) -> Result<(Vec<(Unit, usize)>, Vec<f64>)> {
+        let anchor = self.tokenizer.encode(".")?.len();
+        let mut counted = Vec::new();
+        for (i, part) in parts.iter().enumerate() {
+            let mut sentences = Vec::new();
+            for (k, mut unit) in filler::sentences(part).into_iter().enumerate() {
+                if k == 0 && i > 0 && !part.starts_with('\n') {
+                    unit.before = " ";
+                }
+                let text = format!(".{}{}", unit.before, unit.text);
+                sentences.push((
+                    unit,
+                    self.tokenizer.encode(&text)?.len().saturating_sub(anchor),
+                ));
+            }
+            counted.push(sentences);
+        }
+        Ok(walk::around(counted, self.counted_units(), room))
     }
 
     /// Tokens of filler before each piece.

@@ -32,6 +32,56 @@ pub fn in_order(pieces: &[Piece], depth: Option<f64>) -> Vec<(&Piece, f64)> {
         .collect()
 }
 
+/// Of a document in stretches (before each piece, and after the last), the sentences that have room: of each stretch the
+/// same share of its tokens, those next to a piece. Behind them stands what may follow: the rest of the last stretch,
+/// then `more`. Also the tokens before each piece.
+pub fn around(
+    stretches: Vec<Vec<(Unit, usize)>>,
+    more: &[(Unit, usize)],
+    room: usize,
+) -> (Vec<(Unit, usize)>, Vec<f64>) {
+    let tokens = |units: &[(Unit, usize)]| units.iter().map(|(_, n)| n).sum::<usize>();
+    let all: usize = stretches.iter().map(|s| tokens(s)).sum();
+    let share = if all <= room {
+        1.0
+    } else {
+        room as f64 / all as f64
+    };
+    let last = stretches.len().saturating_sub(1);
+    let (mut units, mut targets, mut sum) = (Vec::new(), Vec::new(), 0);
+    for (i, mut stretch) in stretches.into_iter().enumerate() {
+        let most = (tokens(&stretch) as f64 * share) as usize;
+        let fits = |n: &mut usize, (_, c): &&(Unit, usize)| {
+            *n += c;
+            Some(*n <= most)
+        };
+        if i == last {
+            units.append(&mut stretch);
+        } else if i == 0 {
+            let kept = stretch
+                .iter()
+                .rev()
+                .scan(0, |n, u| fits(n, &u))
+                .take_while(|&f| f)
+                .count();
+            units.extend(stretch.drain(stretch.len() - kept..));
+        } else {
+            let kept = stretch
+                .iter()
+                .scan(0, |n, u| fits(n, &u))
+                .take_while(|&f| f)
+                .count();
+            units.extend(stretch.drain(..kept));
+        }
+        if i < last {
+            sum = tokens(&units).max(sum);
+            targets.push(sum as f64);
+        }
+    }
+    units.extend(more.iter().cloned());
+    (units, targets)
+}
+
 /// A plan: for every gap (before each piece, and after the last) its sentences; one gap ends open.
 #[derive(Debug)]
 pub struct Walk {
@@ -51,7 +101,7 @@ impl Walk {
     /// Takes sentences in order. A piece stands between two sentences where the filler before it is nearest to its
     /// target. All together have at most `room` tokens.
     ///
-    /// `None` when a target lies behind the room (a document cut before its last piece).
+    /// `None` when a target lies well behind the room (a document cut before its last piece).
     pub fn new(
         targets: &[f64],
         units: &[(Unit, usize)],
@@ -59,7 +109,8 @@ impl Walk {
         slack: usize,
         cut_last: bool,
     ) -> Option<Self> {
-        if targets.iter().any(|&t| t > room as f64 + 0.5) {
+        // Pieces were counted one by one: together they may have a few tokens more.
+        if targets.iter().any(|&t| t > (room + slack) as f64) {
             return None;
         }
         let mut ends = Vec::with_capacity(targets.len() + 1);

@@ -13,7 +13,7 @@ use crate::tasks::magic::{Keys, Maker};
 
 /// Parameters of the task.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Needle {
     /// Needles of different keys, those asked for among them (RULER `num_needle_k`).
     pub keys: usize,
@@ -48,6 +48,30 @@ impl Default for Needle {
             options: 8,
             max_tokens: 128,
         }
+    }
+}
+
+impl Needle {
+    /// Whether the numbers go together; else field, found and expected.
+    pub(crate) fn check(&self) -> std::result::Result<(), (&'static str, String, &'static str)> {
+        let most = 4096;
+        for (field, n) in [
+            ("keys", self.keys),
+            ("values", self.values),
+            ("queries", self.queries),
+        ] {
+            if n == 0 || n > most {
+                return Err((field, n.to_string(), "1 to 4096"));
+            }
+        }
+        // Half of the held-out keys are ever asked for: some 4 200.
+        if self.keys.max(self.queries) > 2000 && self.words == Keys::Heldout {
+            return Err(("keys", self.keys.to_string(), "at most 2000 held-out keys"));
+        }
+        if !(2..=1000).contains(&self.options) {
+            return Err(("options", self.options.to_string(), "2 to 1000"));
+        }
+        Ok(())
     }
 }
 
@@ -268,7 +292,7 @@ pub fn seeded(filler: &Filler, new: u64) -> Filler {
         Filler::Prose { seed } | Filler::Text { seed, .. } | Filler::Needles { seed, .. } => {
             *seed = new
         }
-        Filler::Noise | Filler::None => {}
+        Filler::Noise | Filler::None | Filler::Document { .. } => {}
     }
     filler
 }
