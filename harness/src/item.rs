@@ -35,6 +35,13 @@ pub struct Question {
     pub shared: Option<Shared>,
 }
 
+impl Question {
+    /// Name of the group of items, at any length, that have a long beginning in common; empty where there is none.
+    pub fn group(&self) -> &str {
+        if self.shared.is_some() { &self.cluster } else { "" }
+    }
+}
+
 /// One document for several questions: every item is a beginning of it, with its question.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Shared {

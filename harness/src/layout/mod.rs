@@ -20,6 +20,7 @@ mod walk;
 use std::collections::HashMap;
 
 use fathom_engine::Result as EngineResult;
+use fathom_engine::tokenizer::Tokenizer;
 
 use crate::filler::{self, Unit};
 use crate::item::{Context, Filler, Item, Piece, Place, Prompt, Question, Role};
@@ -46,6 +47,20 @@ pub trait Encode: Send + Sync {
 
     /// The text of ids.
     fn decode(&self, ids: &[u32]) -> String;
+}
+
+impl Encode for Tokenizer {
+    fn encode(&self, text: &str) -> EngineResult<Vec<u32>> {
+        self.encode_special(text)
+    }
+
+    fn has_special(&self, text: &str) -> EngineResult<bool> {
+        Ok(Tokenizer::encode(self, text)? != self.encode_special(text)?)
+    }
+
+    fn decode(&self, ids: &[u32]) -> String {
+        Tokenizer::decode(self, ids)
+    }
 }
 
 /// What became of an item.

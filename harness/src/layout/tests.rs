@@ -412,3 +412,83 @@ fn noise_is_whole_sentences() -> Result<()> {
     assert!(matches!(question.scorer, Scorer::ContainsAll { .. }));
     Ok(())
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+
+    #[test]
+    fn a_document_of_ones_own_is_cut_around_its_evidence(length in 90usize..1500, sentences in 1usize..60, at in 0usize..60) {
+        let mut prose = crate::prose::Prose::new(sentences as u64);
+        let mut text: Vec<String> = std::iter::repeat_with(|| prose.next_paragraph()).flatten().take(sentences).collect();
+        let at = at % sentences;
+        text.insert(at, "<<The seal was under the third stone.>>".to_owned());
+        let suite = format!(
+            "format = 1\nname = \"x\"\nlengths = [64]\n[[task]]\nkind = \"own\"\n\
+             parameters.documents = [{{ name = \"a\", text = '''{}''' }}]\n\
+             parameters.questions = [{{ ask = \"Where was the seal?\", answers = [\"stone\"] }}]\n",
+            text.join(" ")
+        );
+        let question = &crate::suite::Suite::parse(&suite, "s", std::path::Path::new(""))?.questions()?[0];
+        let toy = Toy::new();
+        let mut layout = Layout::new(&toy, Frame::raw(""));
+        let laid = layout.lay(question, &item(question, Context::Length(length), None))?;
+        let Laid::Fits { prompt, .. } = laid else { panic!("{laid:?}") };
+        check(question, &prompt, length, &toy);
+        // What stands next to the evidence in the document stands next to it in the prompt, if anything does.
+        let start = prompt.evidence[0].start;
+        if at > 0 && start > 200 {
+            let before = prompt.text[..start].trim_end();
+            prop_assert!(text[at - 1].ends_with(&before[before.len() - 10..]) || !before.ends_with(['.', '"']), "{before}");
+        }
+    }
+}
+
+/// Byte-pair encodings as they are in use: a few lengths, every frame and filler.
+#[test]
+fn real_tokenizers_are_hit_exactly() -> Result<()> {
+    let named = std::env::var("FATHOM_TEST_TOKENIZERS").unwrap_or_default();
+    for path in named.split(':').filter(|p| !p.is_empty()) {
+        let json = std::fs::read(path).map_err(|e| Error::read(std::path::Path::new(path), e))?;
+        let tokenizer = Tokenizer::from_hf(path, &json, None)?;
+        for frame in [
+            Frame::raw(""),
+            Frame::chat(|u| Ok(format!("<|user|>\n\n{u}<|end|>\n<|assistant|>\n\n")))?,
+        ] {
+            for filler in fillers() {
+                let p = Needle {
+                    keys: 4,
+                    ..Needle::default()
+                };
+                for question in &needle::questions("s", "t", &p, &filler, 6, 9) {
+                    let mut layout = Layout::new(&tokenizer, frame.clone());
+                    for (length, depth) in [
+                        (512, 0.0),
+                        (777, 0.3),
+                        (1024, 0.5),
+                        (4096, 0.8),
+                        (16384, 1.0),
+                    ] {
+                        let started = std::time::Instant::now();
+                        let laid = layout.lay(
+                            question,
+                            &item(question, Context::Length(length), Some(depth)),
+                        )?;
+                        let Laid::Fits { prompt, .. } = laid else {
+                            panic!("{path} {length} {depth}: {laid:?}")
+                        };
+                        assert_eq!(prompt.ids.len(), length);
+                        assert_eq!(prompt.ids, tokenizer.encode_special(&prompt.text)?);
+                        if length > 16000 {
+                            println!(
+                                "{path} {length}: {:?} {}",
+                                started.elapsed(),
+                                &prompt.text[prompt.text.len() - 300..]
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -129,7 +129,8 @@ impl Suite {
         Ok(all)
     }
 
-    /// Every question at every length and depth, with its short control and without context; short to long.
+    /// Every question at every length and depth, with its short control and without context; short to long. Items that are
+    /// beginnings of one document follow each other, at the end.
     ///
     /// A question that belongs to one length and depth (sweep) stands there only.
     pub fn items(&self, questions: &[Question]) -> Vec<Item> {
@@ -142,15 +143,23 @@ impl Suite {
         }
         contexts.extend(self.file.lengths.iter().map(|l| Context::Length(l.0)));
         let mut items = Vec::new();
+        let mut shared: Vec<(&str, Item)> = Vec::new();
         for context in contexts {
             for (index, question) in questions.iter().enumerate() {
                 for depth in self.depths(question, context, index) {
                     for repeat in 0..self.file.repeats {
-                        items.push(item(question, context, depth, repeat));
+                        let item = item(question, context, depth, repeat);
+                        match context {
+                            Context::Length(_) if question.shared.is_some() => shared.push((&question.cluster, item)),
+                            _ => items.push(item),
+                        }
                     }
                 }
             }
         }
+        // Stable: a document's items stay short to long.
+        shared.sort_by_key(|(cluster, _)| *cluster);
+        items.extend(shared.into_iter().map(|(_, item)| item));
         items
     }
 

@@ -172,3 +172,21 @@ answers = ["on the mat"]
     );
     Ok(())
 }
+
+#[test]
+fn items_of_one_document_follow_each_other() -> Result<()> {
+    let suite = Suite::load("sweep")?;
+    let questions = suite.questions()?;
+    let groups: std::collections::HashMap<&str, &str> = questions.iter().map(|q| (q.id.as_str(), q.group())).collect();
+    let items = suite.items(&questions);
+    let mut seen = HashSet::new();
+    let mut before = ("", 0);
+    for item in &items {
+        let Context::Length(length) = item.context else { continue };
+        let group = groups[item.question.as_str()];
+        assert!(!group.is_empty());
+        assert!(group == before.0 && length >= before.1 || seen.insert(group), "{group}");
+        before = (group, length);
+    }
+    Ok(())
+}
