@@ -10,6 +10,7 @@ pub mod backend;
 pub mod builtin;
 pub mod cli;
 pub mod clock;
+pub mod cpu;
 pub mod describe;
 pub mod error;
 pub mod filler;

@@ -216,7 +216,7 @@ impl Open {
 
     fn finish(mut self, local: &Local, decode_s: f64) -> Reply {
         if let Some(g) = self.generation {
-            self.reply.text = local.tokenizer().decode(g.answer_ids());
+            self.reply.text = g.said(&|ids| local.tokenizer().decode(ids));
             self.reply.end = g.end;
             self.reply.decode_s = (!g.ids.is_empty()).then_some(decode_s);
             self.reply.ids = g.ids;

@@ -20,6 +20,8 @@ pub struct Generation {
     pub logprobs: Vec<f32>,
     /// Why it has ended, when it has.
     pub end: Option<End>,
+    /// The last id is a stop token.
+    stopped: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -47,11 +49,8 @@ impl Generation {
             thought,
             ids: Vec::new(),
             logprobs: Vec::new(),
-            end: if limits.max_tokens == 0 {
-                Some(End::Limit)
-            } else {
-                None
-            },
+            end: (limits.max_tokens == 0).then_some(End::Limit),
+            stopped: false,
         }
     }
 
@@ -71,10 +70,15 @@ impl Generation {
         self.ids.push(id);
         self.logprobs.push(logprob(logits, id) as f32);
         if stop.contains(&id) {
+            self.stopped = true;
             self.end = Some(End::Stop);
             return None;
         }
         self.follow_thought(text);
+        if self.limits.one_line && text(&self.ids).trim_start().contains('\n') {
+            self.end = Some(End::Stop);
+            return None;
+        }
         self.end = match self.thought {
             Thought::Open if self.ids.len() >= self.limits.thought_budget => {
                 Some(End::ThoughtLimit)
@@ -88,12 +92,17 @@ impl Generation {
         if self.end.is_some() { None } else { Some(id) }
     }
 
-    /// Ids without the stop token.
-    pub fn answer_ids(&self) -> &[u32] {
-        match self.end {
-            Some(End::Stop) => &self.ids[..self.ids.len() - 1],
-            _ => &self.ids,
+    /// What has been said, without the stop token, and without what follows the one line that was wanted.
+    pub fn said(&self, text: &dyn Fn(&[u32]) -> String) -> String {
+        let said = text(&self.ids[..self.ids.len() - usize::from(self.stopped)]);
+        if !self.limits.one_line {
+            return said;
         }
+        said.trim_start()
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned()
     }
 
     fn follow_thought(&mut self, text: &dyn Fn(&[u32]) -> String) {
@@ -125,14 +134,17 @@ impl Generation {
 mod tests {
     use super::*;
 
+    fn bytes(ids: &[u32]) -> String {
+        ids.iter().map(|i| *i as u8 as char).collect()
+    }
+
     /// Every id is one byte; the model says `script`.
     fn run(limits: Generate, script: &str) -> Generation {
-        let text = |ids: &[u32]| ids.iter().map(|i| *i as u8 as char).collect::<String>();
         let mut g = Generation::new(&limits);
         for byte in script.bytes() {
             let mut logits = vec![0.0; 128];
             logits[byte as usize] = 9.0;
-            if g.step(&logits, &[u32::from(b'.')], &text).is_none() {
+            if g.step(&logits, &[u32::from(b'.')], &bytes).is_none() {
                 break;
             }
         }
@@ -144,6 +156,7 @@ mod tests {
             max_tokens,
             thought_budget,
             thinking,
+            one_line: false,
             temperature: 0.0,
             top_p: 1.0,
             seed: 0,
@@ -154,12 +167,27 @@ mod tests {
     fn an_answer_ends_at_its_stop_token_or_its_limit() {
         let g = run(limits(9, 0, false), "abc.def");
         assert_eq!(
-            (g.end, g.ids.len(), g.answer_ids().len()),
-            (Some(End::Stop), 4, 3)
+            (g.end, g.ids.len(), &g.said(&bytes)[..]),
+            (Some(End::Stop), 4, "abc")
         );
         let g = run(limits(2, 0, false), "abc.def");
         assert_eq!((g.end, g.ids.len()), (Some(End::Limit), 2));
         assert_eq!(run(limits(0, 0, false), "abc").ids.len(), 0);
+    }
+
+    #[test]
+    fn one_line_is_enough_where_a_model_has_no_turns() {
+        let g = run(
+            Generate {
+                one_line: true,
+                ..limits(20, 0, false)
+            },
+            "\n ab c\ndef.",
+        );
+        assert_eq!(
+            (g.end, g.ids.len(), &g.said(&bytes)[..]),
+            (Some(End::Stop), 7, "ab c")
+        );
     }
 
     #[test]

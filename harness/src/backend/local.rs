@@ -1,5 +1,6 @@
 //! The engine in this process: shared beginnings are evaluated once, answers are decoded together.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use fathom_engine::spec::Ffn;
@@ -21,7 +22,7 @@ const FINGERPRINT_TOKENS: usize = 64;
 #[derive(Debug)]
 pub struct Local {
     model: Model,
-    tokenizer: Tokenizer,
+    tokenizer: Arc<Tokenizer>,
     stop: Vec<u32>,
     card: ModelCard,
     options: TreeOptions,
@@ -32,7 +33,7 @@ impl Local {
     /// A backend of a model; `stop` are the tokens that end an answer. How fast it is, is assumed.
     pub fn new(
         model: Model,
-        tokenizer: Tokenizer,
+        tokenizer: Arc<Tokenizer>,
         stop: Vec<u32>,
         card: ModelCard,
         threads: usize,

@@ -59,6 +59,8 @@ pub struct Generate {
     pub thought_budget: usize,
     /// The prompt itself opens a thought.
     pub thinking: bool,
+    /// The answer ends with its first line: for models that are given no turns, and go on.
+    pub one_line: bool,
     /// 0 is greedy.
     pub temperature: f32,
     /// Share of the probability that is sampled from; 1 is all.

@@ -6,7 +6,7 @@ use crate::backend::local::Local;
 use crate::backend::{Backend, Event, Generate, ModelCard, Outcome, Request};
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::out;
-use crate::opened::Opened;
+use crate::opened::{Opened, TemplateArgs};
 use crate::stop::Stop;
 use crate::{Error, Result};
 
@@ -14,6 +14,7 @@ use crate::{Error, Result};
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fathom generate --model model.gguf --prompt 'Call me' --max-tokens 16
+  fathom generate --model model.gguf --prompt 'Who are you?' --chat
   fathom generate --model model.gguf --prompt 'Who are you?' --chat --json")]
 pub struct Args {
     #[command(flatten)]
@@ -22,12 +23,17 @@ pub struct Args {
     fault: FaultArgs,
     #[command(flatten)]
     engine: EngineArgs,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// The text to continue; BOS is added where the model wants it
     #[arg(long, value_name = "TEXT")]
     prompt: String,
     /// Tokens at most
     #[arg(long, value_name = "N", default_value = "64")]
     max_tokens: usize,
+    /// Take the prompt as a user's message in the model's chat template
+    #[arg(long)]
+    chat: bool,
     /// With ids and log probabilities
     #[arg(long)]
     json: bool,
@@ -35,12 +41,17 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
-    let opened = Opened::new(args.model.open_with(&args.fault)?)?;
-    let ids = opened.raw(&args.prompt)?;
+    let opened = Opened::new(args.model.open_with(&args.fault)?, &args.template)?;
+    let ids = if args.chat {
+        opened.chat(&args.prompt)?
+    } else {
+        opened.raw(&args.prompt)?
+    };
     let Opened {
         model,
         tokenizer,
         stop: ends,
+        ..
     } = opened;
     let mut backend = Local::new(
         model,
@@ -54,6 +65,7 @@ pub fn run(args: &Args) -> Result<()> {
         max_tokens: args.max_tokens,
         thought_budget: args.max_tokens,
         thinking: false,
+        one_line: false,
         temperature: 0.0,
         top_p: 1.0,
         seed: 0,

@@ -5,11 +5,12 @@ use fathom_engine::spec::FAMILIES;
 
 use crate::Result;
 use crate::cli::out;
+use crate::suite::{self, KINDS};
 
-/// List what exists: model families, faults
+/// List what exists: model families, suites, tasks, faults
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
-  fathom list families
+  fathom list suites
   fathom list faults")]
 pub struct Args {
     /// What to list
@@ -20,6 +21,8 @@ pub struct Args {
 #[derive(Clone, Copy, clap::ValueEnum)]
 enum What {
     Families,
+    Suites,
+    Tasks,
     Faults,
 }
 
@@ -30,6 +33,18 @@ pub fn run(args: &Args) -> Result<()> {
             FAMILIES
                 .iter()
                 .map(|f| vec![f.hf.into(), f.gguf.into(), f.examples.into()]),
+        ),
+        What::Suites => out::table(
+            &["suite", "what it asks"],
+            suite::list()
+                .into_iter()
+                .map(|(name, what)| vec![name, what]),
+        ),
+        What::Tasks => out::table(
+            &["task", "what it asks", "parameters"],
+            KINDS
+                .iter()
+                .map(|k| vec![k.name.into(), k.summary.into(), k.parameters.join(", ")]),
         ),
         What::Faults => out::table(
             &["fault", "what is wrong", "shipped by"],

@@ -11,8 +11,11 @@ mod logits;
 mod model;
 mod out;
 mod report;
+mod run;
+mod score;
 mod show;
 mod show_run;
+mod summary;
 mod tokenize;
 
 use std::ffi::OsString;
@@ -42,7 +45,9 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Verb {
+    Run(run::Args),
     Report(report::Args),
+    Score(score::Args),
     Logits(logits::Args),
     Bench(bench::Args),
     Tokenize(tokenize::Args),
@@ -110,6 +115,8 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli> {
 
 fn execute(cli: Cli) -> Result<()> {
     match cli.verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Score(args) => score::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Logits(args) => logits::run(&args),
         Verb::Bench(args) => bench::run(&args),

@@ -30,7 +30,11 @@ fn show_folder(folder: &RunFolder) -> Result<()> {
         vec!["state".to_owned(), state],
         vec!["logits".to_owned(), m.logits_fingerprint.clone()],
     ];
-    let values = m.model.iter().chain(&m.identity);
+    let values = m
+        .model
+        .iter()
+        .filter(|(k, _)| *k != "layers_in_words")
+        .chain(&m.identity);
     facts.extend(values.map(|(k, v)| vec![k.replace('_', " "), plain(v)]));
     let answers = folder.answers()?;
     let status = |id: &str| answers.iter().find(|a| a.item == id);

@@ -33,7 +33,7 @@ pub fn run(args: &Args) -> Result<()> {
             "text in UTF-8",
         )
     })?;
-    let model = crate::opened::tokenizer(&args.model.open()?)?;
+    let model = args.model.open()?.tokenizer()?;
     let ids = model.encode(&text)?;
     if args.json {
         return out::line(&serde_json::Value::from(ids).to_string());

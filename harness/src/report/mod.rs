@@ -14,7 +14,7 @@ mod html;
 mod markdown;
 pub mod plot;
 mod tables;
-mod words;
+pub mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use crate::backend::{Backend, End, Event, Generate, Outcome, Reply, Request};
-use crate::item::Context;
+use crate::item::{Context, Scorer};
 use crate::memory::show_bytes;
 use crate::record::{Answer, ItemRecord, Status};
 use crate::run::folder::{ANSWERS, ITEMS, Lines};
@@ -13,7 +13,7 @@ use crate::run::progress::Progress;
 use crate::run::speed::SpeedLog;
 use crate::run::think;
 use crate::stop::Stop;
-use crate::{Error, Result};
+use crate::{Error, Result, score};
 
 /// How answers are asked for; the same for every item.
 #[derive(Clone, Debug)]
@@ -28,6 +28,8 @@ pub struct Settings {
     pub seed: u64,
     /// Tokens that a thought may have.
     pub thought_budget: usize,
+    /// An answer ends with its first line.
+    pub one_line: bool,
     /// Bytes of memory that may be used.
     pub memory: u64,
     /// Answers that are decoded together at most.
@@ -44,6 +46,7 @@ impl Settings {
             max_tokens: record.question.max_tokens,
             thought_budget: self.thought_budget,
             thinking: think::opens(&record.prompt.text),
+            one_line: self.one_line && !matches!(record.question.scorer, Scorer::Arc { .. }),
             temperature: self.temperature,
             top_p: self.top_p,
             seed: self.seed_of(&record.item.id),
@@ -274,6 +277,7 @@ fn ended(record: &ItemRecord, outcome: Outcome) -> Answer {
         Outcome::Reply(reply) => {
             let (status, reason) = match reply.end {
                 None | Some(End::Stop) => (Status::Scored, String::new()),
+                Some(End::Limit) if says_all(record, &reply) => (Status::Scored, String::new()),
                 Some(End::Limit) => (
                     Status::Truncated,
                     format!("met its limit of {} tokens", record.question.max_tokens),
@@ -286,6 +290,17 @@ fn ended(record: &ItemRecord, outcome: Outcome) -> Answer {
             answer(record, status, reason, reply)
         }
     }
+}
+
+/// Whether an answer that was cut can be judged all the same: what was asked for stands in it, and more text could
+/// not change that.
+fn says_all(record: &ItemRecord, reply: &Reply) -> bool {
+    let scorer = &record.question.scorer;
+    let found = matches!(
+        scorer,
+        Scorer::ContainsAll { .. } | Scorer::ContainsAny { .. }
+    );
+    found && score::judge(scorer, &think::split(&record.prompt.text, reply).1).score >= 1.0
 }
 
 fn answer(record: &ItemRecord, status: Status, reason: String, reply: Reply) -> Answer {

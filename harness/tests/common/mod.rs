@@ -90,7 +90,7 @@ impl Backend for Fake {
                 while let Some(id) = g.step(&logits(&all), &[7], &text) {
                     all.push(id);
                 }
-                reply.text = text(g.answer_ids());
+                reply.text = g.said(&text);
                 reply.end = g.end;
                 reply.ids = g.ids;
                 reply.logprobs = g.logprobs;
@@ -216,6 +216,7 @@ pub fn settings() -> Settings {
         top_p: 0.9,
         seed: 5,
         thought_budget: 64,
+        one_line: false,
         memory: 1 << 30,
         batch: 5,
         speed_at: vec![16, 64],

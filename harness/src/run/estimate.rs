@@ -1,0 +1,88 @@
+//! What a run will cost, before anything is run.
+
+use std::collections::BTreeMap;
+
+use crate::backend::Backend;
+use crate::item::Context;
+use crate::record::ItemRecord;
+use crate::run::execute::{Settings, seconds_of};
+
+/// The cost of the items of one context.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Cost {
+    /// Items.
+    pub items: usize,
+    /// Tokens of their prompts that are evaluated; shared beginnings count once.
+    pub prompt_tokens: usize,
+    /// Tokens generated at most.
+    pub answer_tokens: usize,
+    /// Seconds.
+    pub seconds: f64,
+    /// Memory of the largest.
+    pub bytes: u64,
+    /// Items that do not fit in memory.
+    pub skipped: usize,
+    /// Longer than the model declares.
+    pub beyond: bool,
+}
+
+/// Costs by context.
+#[derive(Clone, Debug, Default)]
+pub struct Estimate {
+    /// By context, short to long.
+    pub costs: BTreeMap<Context, Cost>,
+    /// Tokens of a group that have been counted already.
+    shared: BTreeMap<String, usize>,
+}
+
+/// Tokens of a question that leaves a shared document.
+const BRANCH: usize = 96;
+
+impl Estimate {
+    /// Adds an item.
+    pub fn add(&mut self, backend: &dyn Backend, settings: &Settings, record: &ItemRecord) {
+        let cost = self.costs.entry(record.item.context).or_default();
+        let n = record.prompt.ids.len();
+        let bytes = backend.bytes_needed(settings.tokens(record));
+        let declared = backend.card().context_length;
+        cost.items += 1;
+        cost.bytes = cost.bytes.max(bytes);
+        cost.beyond |= declared > 0 && n > declared;
+        if bytes > settings.memory || !record.skip.is_empty() {
+            cost.skipped += 1;
+            return;
+        }
+        cost.answer_tokens += settings.answer_tokens(record);
+        if record.group.is_empty() {
+            cost.prompt_tokens += n;
+            cost.seconds += seconds_of(backend, settings, record);
+            return;
+        }
+        let counted = self.shared.entry(record.group.clone()).or_default();
+        let new = n.saturating_sub(*counted).max(BRANCH.min(n));
+        cost.prompt_tokens += new;
+        cost.seconds += backend.seconds(n - new, new, settings.answer_tokens(record));
+        *counted = (*counted).max(n);
+    }
+
+    /// Adds the measurement of the speed at a length.
+    pub fn add_speed(&mut self, length: usize, seconds: f64) {
+        self.costs
+            .entry(Context::Length(length))
+            .or_default()
+            .seconds += seconds;
+    }
+
+    /// Everything together.
+    pub fn total(&self) -> Cost {
+        self.costs.values().fold(Cost::default(), |sum, c| Cost {
+            items: sum.items + c.items,
+            prompt_tokens: sum.prompt_tokens + c.prompt_tokens,
+            answer_tokens: sum.answer_tokens + c.answer_tokens,
+            seconds: sum.seconds + c.seconds,
+            bytes: sum.bytes.max(if c.skipped < c.items { c.bytes } else { 0 }),
+            skipped: sum.skipped + c.skipped,
+            beyond: sum.beyond || c.beyond,
+        })
+    }
+}
