@@ -91,6 +91,14 @@ impl Error {
         }
     }
 
+    /// The same error, met when the inputs had been accepted and the work was under way.
+    pub fn at_work(self) -> Self {
+        match self {
+            Self::Engine(e) => Self::Unfinished(e.to_string()),
+            other => other,
+        }
+    }
+
     /// Exit code of the command: 2 for bad usage or bad input, 3 for work that could not be finished.
     pub fn exit_code(&self) -> u8 {
         match self {

@@ -87,6 +87,7 @@ fn made_up(dir: &Path, fall: usize) -> PathBuf {
                             references: vec!["1234567".into()],
                         },
                         max_tokens: 8,
+                        shared: None,
                     },
                     prompt: Prompt {
                         ids: vec![1],

@@ -16,11 +16,11 @@ use crate::record::{FORMAT, Manifest};
 use crate::run::execute::{Settings, execute};
 use crate::run::identity::Identity;
 use crate::run::place::{Found, Place};
-use crate::run::plan::{Plan, Tokens};
+use crate::run::plan::Plan;
 use crate::run::scores;
 use crate::stop::Stop;
 use crate::suite::{Length, Method, Suite};
-use crate::{Error, Result, clock, report};
+use crate::{Error, Result, builtin, clock, report};
 
 /// Answers that are decoded together at most.
 const BATCH: usize = 16;
@@ -113,10 +113,13 @@ pub fn run(args: &Args) -> Result<()> {
     let identity = args.identity(&opened, &suites, &plan)?;
     let tokenizer = opened.tokenizer.clone();
     let frame = opened.frame()?;
-    let tokens = Tokens(&tokenizer);
-    let mut layout = Layout::new(&tokens, frame);
+    let mut layout = Layout::new(&*tokenizer, frame);
     let settings = args.settings(&plan, &opened);
-    let card = opened.card(args.model.name(), args.fault.fault.as_deref());
+    let mut card = opened.card(args.model.name(), args.fault.fault.as_deref());
+    if args.model.model == "builtin" {
+        card.facts
+            .insert("trained_length".to_owned(), builtin::TRAINED_LENGTH.into());
+    }
     let mut backend = Local::new(
         opened.model,
         opened.tokenizer,

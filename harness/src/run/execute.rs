@@ -239,24 +239,28 @@ impl Batch {
         let per_token = work.iter().sum::<f64>() / tokens.max(1) as f64;
         let mut told = 0.0;
         let mut open = records.len();
-        backend.evaluate(&requests, &mut |event| {
-            stop.check()?;
-            match event {
-                Event::Prefilled(n) | Event::Decoded(n) => {
-                    told += per_token * n as f64;
-                    progress.worked(n, per_token * n as f64);
+        backend
+            .evaluate(&requests, &mut |event| {
+                stop.check()?;
+                match event {
+                    Event::Prefilled(n) | Event::Decoded(n) => {
+                        told += per_token * n as f64;
+                        progress.worked(n, per_token * n as f64);
+                    }
+                    Event::Done(i, outcome) => {
+                        let record = records.get(i).ok_or_else(|| {
+                            Error::Unfinished(format!(
+                                "an answer to request {i}, which nobody made"
+                            ))
+                        })?;
+                        journal.append(&ended(record, outcome))?;
+                        open -= 1;
+                        progress.item();
+                    }
                 }
-                Event::Done(i, outcome) => {
-                    let record = records.get(i).ok_or_else(|| {
-                        Error::Unfinished(format!("an answer to request {i}, which nobody made"))
-                    })?;
-                    journal.append(&ended(record, outcome))?;
-                    open -= 1;
-                    progress.item();
-                }
-            }
-            Ok(())
-        })?;
+                Ok(())
+            })
+            .map_err(Error::at_work)?;
         // An answer that ended early, or a shared beginning, was less work than foreseen.
         progress.worked(0, work.iter().sum::<f64>() - told);
         if open == 0 {

@@ -57,8 +57,8 @@ impl Place {
             Self::Exactly(dir) => match look(dir)? {
                 Look::Run(folder) => adopt(folder, manifest),
                 Look::Free => create(dir, Lock::take(dir)?, manifest, items).map(Found::Work),
-                Look::Other(name) => Err(Error::Usage(format!(
-                    "{}: holds {name} and no run; choose an empty or a new folder",
+                Look::Other(why) => Err(Error::Usage(format!(
+                    "{}: {why}; choose an empty or a new folder",
                     dir.display()
                 ))),
             },
@@ -83,13 +83,16 @@ enum Look {
     Run(RunFolder),
     /// Missing, empty, or what a kill left of a folder before its manifest.
     Free,
-    /// Holds this file, which is not ours.
+    /// Something that is not ours, in words.
     Other(String),
 }
 
 fn look(dir: &Path) -> Result<Look> {
     if dir.join(MANIFEST).exists() {
         return Ok(Look::Run(RunFolder::open(dir)?));
+    }
+    if dir.is_file() {
+        return Ok(Look::Other("is a file".to_owned()));
     }
     let entries = match std::fs::read_dir(dir) {
         Ok(entries) => entries,
@@ -100,7 +103,7 @@ fn look(dir: &Path) -> Result<Look> {
         let name = entry.map_err(|e| Error::read(dir, e))?.file_name();
         let name = name.to_string_lossy();
         if name != LOCK && name != ITEMS && !name.ends_with(".part") {
-            return Ok(Look::Other(name.into_owned()));
+            return Ok(Look::Other(format!("holds {name} and no run")));
         }
     }
     Ok(Look::Free)

@@ -2,10 +2,8 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use fathom_engine::tokenizer::Tokenizer;
-
 use crate::item::{Context, Filler, Item, Prompt, Question};
-use crate::layout::{Encode, Laid, Layout};
+use crate::layout::{Laid, Layout};
 use crate::record::ItemRecord;
 use crate::suite::Suite;
 use crate::{Error, Result};
@@ -214,27 +212,5 @@ fn sort(questions: &[Asked], items: &mut [(usize, Item)]) {
 /// The document that an item shares with others.
 fn group<'a>(question: &'a Question, item: &Item) -> Option<&'a str> {
     let long = matches!(item.context, Context::Length(_));
-    (long && question.shared.is_some()).then_some(&question.cluster[..])
-}
-
-/// A model's tokenizer as layout sees it.
-#[derive(Debug)]
-pub struct Tokens<'a>(pub &'a Tokenizer);
-
-impl Encode for Tokens<'_> {
-    fn encode(&self, text: &str) -> fathom_engine::Result<Vec<u32>> {
-        self.0.encode_special(text)
-    }
-
-    fn has_special(&self, text: &str) -> fathom_engine::Result<bool> {
-        Ok(self
-            .0
-            .encode_special(text)?
-            .iter()
-            .any(|id| self.0.is_special(*id)))
-    }
-
-    fn decode(&self, ids: &[u32]) -> String {
-        self.0.decode(ids)
-    }
+    Some(question.group()).filter(|group| long && !group.is_empty())
 }

@@ -113,12 +113,14 @@ fn measure(
     let mut samples: Vec<SpeedSample> = Vec::new();
     while samples.is_empty() || samples.len() < REPEATS && started.elapsed().as_secs_f64() < SECONDS
     {
-        let sample = backend.measure(context, DECODE, &mut |event| {
-            if let Event::Prefilled(n) | Event::Decoded(n) = event {
-                progress.worked(n, 0.0);
-            }
-            stop.check()
-        })?;
+        let sample = backend
+            .measure(context, DECODE, &mut |event| {
+                if let Event::Prefilled(n) | Event::Decoded(n) = event {
+                    progress.worked(n, 0.0);
+                }
+                stop.check()
+            })
+            .map_err(Error::at_work)?;
         samples.push(sample);
     }
     let cache_bytes = samples[0].cache_bytes;
