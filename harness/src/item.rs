@@ -38,7 +38,11 @@ pub struct Question {
 impl Question {
     /// Name of the group of items, at any length, that have a long beginning in common; empty where there is none.
     pub fn group(&self) -> &str {
-        if self.shared.is_some() { &self.cluster } else { "" }
+        if self.shared.is_some() {
+            &self.cluster
+        } else {
+            ""
+        }
     }
 }
 

@@ -29,7 +29,7 @@ pub use file::{DepthMode, FillerChoice, Length, Method, SuiteFile, TaskEntry};
 pub use table::{KINDS, Kind};
 
 /// Suites that are part of the program: name and file.
-const BUILT_IN: [(&str, &str); 3] = [
+const BUILT_IN: &[(&str, &str)] = &[
     (
         "default",
         include_str!("../../../datasets/suites/default.toml"),
@@ -38,6 +38,7 @@ const BUILT_IN: [(&str, &str); 3] = [
         "needle",
         include_str!("../../../datasets/suites/needle.toml"),
     ),
+    ("novel", include_str!("../../../datasets/suites/novel.toml")),
     ("sweep", include_str!("../../../datasets/suites/sweep.toml")),
 ];
 
@@ -150,7 +151,9 @@ impl Suite {
                     for repeat in 0..self.file.repeats {
                         let item = item(question, context, depth, repeat);
                         match context {
-                            Context::Length(_) if question.shared.is_some() => shared.push((&question.cluster, item)),
+                            Context::Length(_) if question.shared.is_some() => {
+                                shared.push((&question.cluster, item))
+                            }
                             _ => items.push(item),
                         }
                     }

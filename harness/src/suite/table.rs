@@ -4,8 +4,9 @@ use serde::de::DeserializeOwned;
 
 use super::Suite;
 use super::file::{FillerChoice, TaskEntry, told};
-use crate::item::{Filler, Magic, Question};
-use crate::tasks::{needle, own, sweep};
+use crate::item::{Filler, Magic, Question, Scorer};
+use crate::rng::derive;
+use crate::tasks::{needle, novel, own, sweep};
 use crate::{Error, Result};
 
 /// A kind of task.
@@ -21,7 +22,7 @@ pub struct Kind {
 }
 
 /// All kinds.
-pub const KINDS: [Kind; 3] = [
+pub const KINDS: &[Kind] = &[
     Kind {
         name: "needle",
         summary: "statements hidden in a long text; one or several are asked for, among others of their kind (RULER)",
@@ -53,6 +54,12 @@ pub const KINDS: [Kind; 3] = [
         make: make_sweep,
     },
     Kind {
+        name: "novel",
+        summary: "a generated book whose people change: last states, the order of a life, who knew what, claims in pairs",
+        parameters: &["task", "size", "split"],
+        make: make_novel,
+    },
+    Kind {
         name: "own",
         summary: "your own documents and questions, with the evidence marked",
         parameters: &["documents", "questions"],
@@ -62,13 +69,29 @@ pub const KINDS: [Kind; 3] = [
 
 /// Whether a task's kind and parameters are understood.
 pub fn check(suite: &Suite, index: usize, task: &TaskEntry) -> Result<()> {
+    let known = kind(suite, index, task)?.parameters;
+    if let Some(unknown) = task
+        .parameters
+        .keys()
+        .find(|k| !known.contains(&k.as_str()))
+    {
+        let field = format!("task[{index}].parameters");
+        return Err(Error::input(
+            &suite.source,
+            field,
+            format!("unknown field `{unknown}`"),
+            known.join(", "),
+        ));
+    }
     match task.kind.as_str() {
         "needle" => parameters::<needle::Needle>(suite, index, task)?
             .check()
             .map_err(|(field, found, expected)| wrong(suite, index, field, found, expected)),
-        "sweep" => parameters::<sweep::Sweep>(suite, index, task).map(|_| ()),
-        "own" => parameters::<own::Own>(suite, index, task).map(|_| ()),
-        _ => kind(suite, index, task).map(|_| ()),
+        "sweep" => parameters::<sweep::Sweep>(suite, index, task)?
+            .check()
+            .map_err(|(field, found, expected)| wrong(suite, index, field, found, expected)),
+        "novel" => parameters::<novel::Params>(suite, index, task).map(drop),
+        _ => parameters::<own::Own>(suite, index, task).map(drop),
     }
 }
 
@@ -140,6 +163,41 @@ fn make_sweep(suite: &Suite, index: usize, task: &TaskEntry) -> Result<Vec<Quest
         task.questions,
         suite.file.seed,
     ))
+}
+
+fn make_novel(suite: &Suite, index: usize, task: &TaskEntry) -> Result<Vec<Question>> {
+    let p: novel::Params = parameters(suite, index, task)?;
+    let name = format!("novel/{}", p.task.name());
+    Ok(adopt(
+        novel::questions(p, suite.file.seed, task.questions),
+        &name,
+        suite,
+        task,
+    ))
+}
+
+/// Questions of a kind that names itself, under the names of this suite and task, with its filler.
+fn adopt(questions: Vec<Question>, name: &str, suite: &Suite, task: &TaskEntry) -> Vec<Question> {
+    let renamed = |id: &str| match id.strip_prefix(name) {
+        Some(rest) => format!("{}/{}{rest}", suite.name(), task.name),
+        None => id.to_owned(),
+    };
+    let own = |mut question: Question| {
+        question.id = renamed(&question.id);
+        question.cluster = renamed(&question.cluster);
+        question.suite = suite.name().to_owned();
+        question.task = task.name.clone();
+        if let Scorer::Claim { pair, .. } = &mut question.scorer {
+            *pair = renamed(pair);
+        }
+        if task.filler.is_some() {
+            let seed = derive(suite.file.seed, &question.cluster, 0, "filler");
+            question.filler =
+                needle::seeded(&filler(suite, task, Magic::Word, Magic::Number), seed);
+        }
+        question
+    };
+    questions.into_iter().map(own).collect()
 }
 
 fn make_own(suite: &Suite, index: usize, task: &TaskEntry) -> Result<Vec<Question>> {

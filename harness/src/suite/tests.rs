@@ -18,7 +18,7 @@ const GOOD: &str =
 fn built_in_suites_read_and_make_items() -> Result<()> {
     for (name, _) in BUILT_IN {
         let suite = Suite::load(name)?;
-        assert_eq!(suite.name(), name);
+        assert_eq!(suite.name(), *name);
         let questions = suite.questions()?;
         let items = suite.items(&questions);
         let ids: HashSet<&String> = items.iter().map(|i| &i.id).collect();
@@ -75,7 +75,7 @@ fn mistakes_are_named_with_file_field_found_and_expected() {
         ),
         (
             format!("{GOOD}parameters = {{ kyes = 3 }}"),
-            "s.toml: task[0].parameters: found unknown field `kyes`, expected",
+            "s.toml: task[0].parameters: found unknown field `kyes`, expected keys, ",
         ),
         (
             format!("{GOOD}parameters = {{ keys = 0 }}"),
@@ -177,15 +177,23 @@ answers = ["on the mat"]
 fn items_of_one_document_follow_each_other() -> Result<()> {
     let suite = Suite::load("sweep")?;
     let questions = suite.questions()?;
-    let groups: std::collections::HashMap<&str, &str> = questions.iter().map(|q| (q.id.as_str(), q.group())).collect();
+    let groups: std::collections::HashMap<&str, &str> = questions
+        .iter()
+        .map(|q| (q.id.as_str(), q.group()))
+        .collect();
     let items = suite.items(&questions);
     let mut seen = HashSet::new();
     let mut before = ("", 0);
     for item in &items {
-        let Context::Length(length) = item.context else { continue };
+        let Context::Length(length) = item.context else {
+            continue;
+        };
         let group = groups[item.question.as_str()];
         assert!(!group.is_empty());
-        assert!(group == before.0 && length >= before.1 || seen.insert(group), "{group}");
+        assert!(
+            group == before.0 && length >= before.1 || seen.insert(group),
+            "{group}"
+        );
         before = (group, length);
     }
     Ok(())

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::item::{Filler, Piece, Place, Question, Role, Scorer};
 use crate::rng::derive;
 use crate::tasks::needle::seeded;
+use crate::tasks::reading::{CHOOSING, with_options};
 use crate::{Error, Result};
 
 /// Parameters of the task.
@@ -61,7 +62,7 @@ pub struct Asked {
     /// How an answer without options is judged.
     #[serde(default)]
     pub scorer: Judge,
-    /// The beginning of the answer.
+    /// The beginning of the answer; where there are options, `The correct answer is` unless set.
     #[serde(default)]
     pub answer_prefix: String,
     /// Tokens an answer may have.
@@ -234,7 +235,10 @@ fn question(
         pieces,
         filler: Filler::Document { parts, then },
         ask,
-        answer_prefix: asked.answer_prefix.clone(),
+        answer_prefix: match asked.answer_prefix.as_str() {
+            "" if !asked.options.is_empty() => CHOOSING.to_owned(),
+            prefix => prefix.to_owned(),
+        },
         scorer,
         max_tokens: asked.max_tokens,
         shared: None,
@@ -278,11 +282,7 @@ fn scorer(
             "exactly one of 2 to 26 options",
         ));
     };
-    let mut ask = asked.ask.clone();
-    for (letter, option) in ('A'..='Z').zip(&asked.options) {
-        ask.push_str(&format!("\n({letter}) {option}"));
-    }
-    ask.push_str("\nReply with: The correct answer is (letter).");
+    let ask = with_options(&asked.ask, &asked.options);
     Ok((
         ask,
         Scorer::Choice {

@@ -54,6 +54,19 @@ impl Default for Sweep {
     }
 }
 
+impl Sweep {
+    /// Whether the numbers go together; else field, found and expected.
+    pub(crate) fn check(&self) -> std::result::Result<(), (&'static str, String, &'static str)> {
+        if self.distractors > 1000 {
+            return Err(("distractors", self.distractors.to_string(), "at most 1000"));
+        }
+        if !(2..=1000).contains(&self.options) {
+            return Err(("options", self.options.to_string(), "2 to 1000"));
+        }
+        Ok(())
+    }
+}
+
 /// The cells of the map.
 #[derive(Clone, Debug)]
 pub struct Grid {
