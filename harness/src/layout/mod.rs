@@ -217,7 +217,9 @@ impl<'a> Layout<'a> {
                 self.targets(question, &pieces, room)?,
             ),
         };
-        let cut_last = question.shared.is_some();
+        // Documents that others share, and those of one's own, are cut at their end.
+        let own = matches!(question.filler, Filler::Document { .. });
+        let cut_last = own || question.shared.is_some();
         let Some(walk) = walk::Walk::new(&targets, &units, room, SLACK, cut_last) else {
             return Ok(Laid::Skip(format!(
                 "a piece stands behind the first {length} tokens of the document, or cannot be placed in them"

@@ -129,7 +129,7 @@ impl Walk {
         }
         let tokens = |gap: usize| sums[gap + 1] - sums[gap];
         let last = ends.len() - 1;
-        // A shared document is cut at its end. Else the longest gap is; of equals the last.
+        // Some documents are cut at their end. Of others the longest gap is, of equals the last.
         let cut = if cut_last {
             last
         } else {
