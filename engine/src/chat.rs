@@ -15,6 +15,7 @@ use serde_json::{Map, json};
 pub use date::Date;
 pub use stop::{StopSources, stop_tokens};
 
+use crate::format::checkpoint::{Checkpoint, Config};
 use crate::format::gguf;
 use crate::tokenizer::Tokenizer;
 use crate::{Error, Result};
@@ -149,6 +150,23 @@ pub struct TemplateSources<'a> {
     pub tokenizer_config: Option<&'a [u8]>,
     /// GGUF metadata.
     pub gguf: Option<&'a gguf::Metadata>,
+}
+
+impl<'a> TemplateSources<'a> {
+    /// What an opened checkpoint has.
+    pub fn of(checkpoint: &'a Checkpoint) -> Self {
+        let file = |name: &str| checkpoint.files.get(name).map(|bytes| &**bytes);
+        let gguf = match &checkpoint.config {
+            Config::Gguf(meta) => Some(meta),
+            Config::Hf(_) => None,
+        };
+        Self {
+            jinja: file("chat_template.jinja"),
+            json: file("chat_template.json"),
+            tokenizer_config: file("tokenizer_config.json"),
+            gguf,
+        }
+    }
 }
 
 /// The chat template of a checkpoint; of several named ones, `default`.

@@ -55,11 +55,16 @@ impl Date {
 
     fn days_in(self, month: u8) -> u32 {
         match month {
-            2 if self.year % 4 == 0 && (self.year % 100 != 0 || self.year % 400 == 0) => 29,
+            2 if self.is_leap() => 29,
             2 => 28,
             4 | 6 | 9 | 11 => 30,
             _ => 31,
         }
+    }
+
+    fn is_leap(self) -> bool {
+        let by = |n| self.year.is_multiple_of(n);
+        by(4) && (!by(100) || by(400))
     }
 
     /// 1 for the first of January.

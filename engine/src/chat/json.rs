@@ -58,13 +58,18 @@ fn write(
     };
     let separator = if indent.is_some() { "," } else { ", " };
     let (open, close) = match value.kind() {
-        ValueKind::None => return Ok(out.push_str("null")),
-        ValueKind::Bool => return Ok(out.push_str(if value.is_true() { "true" } else { "false" })),
-        ValueKind::Number => return Ok(out.push_str(&value.to_string())),
-        ValueKind::String => return Ok(text(value.as_str().unwrap_or_default(), out)),
         ValueKind::Seq | ValueKind::Iterable => ('[', ']'),
         ValueKind::Map => ('{', '}'),
-        other => return refuse(&format!("{other} is not JSON")),
+        scalar => {
+            match scalar {
+                ValueKind::None => out.push_str("null"),
+                ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+                ValueKind::Number => out.push_str(&value.to_string()),
+                ValueKind::String => text(value.as_str().unwrap_or_default(), out),
+                other => return refuse(&format!("{other} is not JSON")),
+            }
+            return Ok(());
+        }
     };
     out.push(open);
     let mut empty = true;

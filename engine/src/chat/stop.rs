@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::{ChatTemplate, Message};
+use crate::format::checkpoint::{Checkpoint, Config};
 use crate::format::gguf;
 use crate::tokenizer::{TURN_ENDS, Tokenizer};
 use crate::{Error, Result};
@@ -20,6 +21,26 @@ pub struct StopSources<'a> {
     pub gguf: Option<&'a gguf::Metadata>,
     /// The model's chat template.
     pub template: Option<&'a ChatTemplate>,
+}
+
+impl<'a> StopSources<'a> {
+    /// What an opened checkpoint has, and its template.
+    pub fn of(checkpoint: &'a Checkpoint, template: Option<&'a ChatTemplate>) -> Self {
+        let (config, gguf) = match &checkpoint.config {
+            Config::Hf(config) => (Some(config), None),
+            Config::Gguf(meta) => (None, Some(meta)),
+        };
+        let generation_config = checkpoint
+            .files
+            .get("generation_config.json")
+            .map(|bytes| &**bytes);
+        Self {
+            generation_config,
+            config,
+            gguf,
+            template,
+        }
+    }
 }
 
 /// The union of all sources: `eos_token_id` of the configurations, the tokenizer's own, GGUF's end of sequence, turn and message,

@@ -160,7 +160,14 @@ impl PreTokenizer {
                 Cut::Lines(pattern) => (pattern, Tail::GiveBackUnlessBreak),
                 Cut::Thousands => return Ok(Pass::Thousands),
             };
-            let regex = Regex::new(pattern)
+            // Chars that Unicode has named since belong to no class in llama.cpp's tables.
+            let pattern = ["L", "M", "N", "P", "S"]
+                .iter()
+                .fold(pattern.to_owned(), |p, class| {
+                    let class = format!(r"\p{{{class}}}");
+                    p.replace(&class, &format!(r"[{class}&&\p{{Age:15.1}}]"))
+                });
+            let regex = Regex::new(&pattern)
                 .map_err(|e| Error::Unsupported(format!("pre-tokenizer {:?}: {e}", row.names)))?;
             Ok(Pass::Find(regex, tail))
         };
@@ -267,6 +274,15 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn classes_are_those_of_unicode_15_1() {
+        // A letter since 6.0, one since 15.1, one since 16.0.
+        assert_eq!(
+            words("gpt-2", "<\u{620}<\u{2ebf0}<\u{105d4}<"),
+            ["<", "\u{620}", "<", "\u{2ebf0}", "<\u{105d4}<"]
+        );
     }
 
     #[test]
