@@ -12,7 +12,7 @@ use crate::cli::{args, out, summary};
 use crate::layout::Layout;
 use crate::memory::available_bytes;
 use crate::opened::{Opened, TemplateArgs};
-use crate::record::{FORMAT, Manifest};
+use crate::record::{FORMAT, ItemRecord, Manifest};
 use crate::run::execute::{Settings, execute};
 use crate::run::identity::Identity;
 use crate::run::place::{Found, Place};
@@ -136,7 +136,14 @@ pub fn run(args: &Args) -> Result<()> {
     let fingerprint = backend.fingerprint()?;
     let place = args.place(backend.card().name.clone());
     let manifest = args.manifest(&backend, identity, &fingerprint);
-    let mut folder = match place.open(manifest, |write| plan.lay_out(&mut layout, write))? {
+    let lay_out = |write: &mut dyn FnMut(&ItemRecord) -> Result<()>| {
+        eprintln!("fathom: laying out {} items", plan.len());
+        plan.lay_out(&mut layout, &mut |record| {
+            stop.check()?;
+            write(record)
+        })
+    };
+    let mut folder = match place.open(manifest, lay_out)? {
         Found::Work(folder) => folder,
         Found::Finished(folder) => {
             out::line(&format!(
