@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokenizers::{AddedToken, NormalizerWrapper, PreTokenizerWrapper};
 
 use super::vocab::{Kind, Spelling, Vocab, byte_token, looks_special};
-use super::{Tokenizer, bpe};
+use super::{Tokenizer, bpe, patterns};
 use crate::{Error, Result};
 
 /// The parts of the file. What is null or absent is not there.
@@ -348,6 +348,7 @@ fn component<T: serde::de::DeserializeOwned>(
     if value.is_null() {
         return Ok(None);
     }
+    patterns::check(file, field, &value)?;
     serde_json::from_value(value)
         .map(Some)
         .map_err(|e| Error::input(file, field, e, format_args!("a {field}")))

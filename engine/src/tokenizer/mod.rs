@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `hf.rs` | `tokenizer.json`: ids as Hugging Face's `tokenizers` gives them |
+//! | `patterns.rs` | its regular expressions, checked |
 //! | `gguf.rs` | GGUF metadata: ids as llama.cpp gives them |
 //! | `pre.rs` | the table of pre-tokenizers that GGUF files name |
 //! | `bpe.rs`, `spm.rs` | merging by rank, merging by score |
@@ -14,6 +15,7 @@ mod bytelevel;
 mod gguf;
 mod hf;
 mod partition;
+mod patterns;
 mod pre;
 mod spm;
 mod vocab;

@@ -228,6 +228,11 @@ fn hf_files_that_lie() {
         )
         .starts_with("t.json: decoder: found ")
     );
+    let bomb = hf_error(r"\\p{N}|", "(((?=a)a{1000}){1000}){1000}|");
+    assert!(
+        bomb.starts_with("t.json: pre_tokenizer: found a pattern of "),
+        "{bomb}"
+    );
     assert!(hf_error("{", "[").starts_with("t.json: content: found "));
 }
 
