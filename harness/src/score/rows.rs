@@ -55,7 +55,11 @@ pub fn row(record: &ItemRecord, answer: &Answer) -> ScoreRow {
             "generate"
         }
         .to_owned(),
-        status: answer.status,
+        status: match answer.status {
+            // What is judged is complete: the text beside it says nothing of the score.
+            Status::Truncated if by_likelihood.is_some() => Status::Scored,
+            status => status,
+        },
         score,
         chance: by_likelihood.map_or_else(
             || chance(&question.scorer),
