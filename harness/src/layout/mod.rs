@@ -220,48 +220,68 @@ impl<'a> Layout<'a> {
         // Documents that others share, and those of one's own, are cut at their end.
         let own = matches!(question.filler, Filler::Document { .. });
         let cut_last = own || question.shared.is_some();
-        let Some(walk) = walk::Walk::new(&targets, &units, room, SLACK, cut_last) else {
+        let plans = walk::Walk::plans(&targets, &units, room, SLACK, cut_last);
+        if plans.is_empty() {
             return Ok(Laid::Skip(format!(
-                "a piece stands behind the first {length} tokens of the document, or cannot be placed in them"
+                "a piece stands behind the first {length} tokens of the document"
             )));
-        };
-        let fit = fit::Fit::new(
-            self.tokenizer,
-            &units,
-            &walk.spare,
-            filler::in_any_order(&question.filler),
-        );
-        // Where the ending meets what follows it, tokens may join: by how many is learnt from the first attempt, apart
-        // for each manner, because a full stop joins what a word does not.
-        for manner in [Manner::Whole, Manner::Cut, Manner::Words] {
-            let mut want = walk.open;
-            let mut tried = HashMap::new();
-            for _ in 0..ATTEMPTS {
-                let nth: &mut usize = tried.entry(want).or_default();
-                let Some(ending) = fit.ending(manner, want, *nth)? else {
-                    break;
-                };
-                *nth += 1;
-                let segments = walk.segments(&pieces, &units, &ending);
-                let prompt = self.prompt(question, &segments, joint)?;
-                let got = prompt.ids.len();
-                if got == length {
-                    let again = segments
-                        .iter()
-                        .any(|s| matches!(s, Segment::Unit(u) if u.again));
-                    let marks = if again {
-                        vec!["filler-repeats".to_owned()]
-                    } else {
-                        Vec::new()
-                    };
-                    return Ok(Laid::Fits { prompt, marks });
+        }
+        let any_order = filler::in_any_order(&question.filler);
+        for walk in &plans {
+            let fit = fit::Fit::new(self.tokenizer, &units, &walk.spare, any_order);
+            for manner in [Manner::Whole, Manner::Cut, Manner::Words] {
+                let parts = |ending: &[Unit]| walk.segments(&pieces, &units, ending);
+                if let Some(laid) =
+                    self.attempt(question, &fit, manner, walk.open, length, &parts)?
+                {
+                    return Ok(laid);
                 }
-                want = (want + length).saturating_sub(got);
             }
         }
         Ok(Laid::Skip(format!(
             "cannot be laid out in exactly {length} tokens"
         )))
+    }
+
+    /// Tries endings of one manner.
+    ///
+    /// Where an ending meets what follows it, tokens may join. By how many is learnt from the first attempt, apart for each
+    /// manner, because a full stop joins what a word does not.
+    fn attempt<'q>(
+        &self,
+        question: &Question,
+        fit: &fit::Fit,
+        manner: Manner,
+        open: usize,
+        length: usize,
+        segments: &dyn Fn(&[Unit]) -> Vec<Segment<'q>>,
+    ) -> Result<Option<Laid>> {
+        let joint = filler::joint(&question.filler);
+        let mut want = open;
+        let mut tried = HashMap::new();
+        for _ in 0..ATTEMPTS {
+            let nth: &mut usize = tried.entry(want).or_default();
+            let Some(ending) = fit.ending(manner, want, *nth)? else {
+                break;
+            };
+            *nth += 1;
+            let segments = segments(&ending);
+            let prompt = self.prompt(question, &segments, joint)?;
+            let got = prompt.ids.len();
+            if got == length {
+                let again = segments
+                    .iter()
+                    .any(|s| matches!(s, Segment::Unit(u) if u.again));
+                let marks = if again {
+                    vec!["filler-repeats".to_owned()]
+                } else {
+                    Vec::new()
+                };
+                return Ok(Some(Laid::Fits { prompt, marks }));
+            }
+            want = (want + length).saturating_sub(got);
+        }
+        Ok(None)
     }
 
     fn counted_units(&self) -> &[(Unit, usize)] {

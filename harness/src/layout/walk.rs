@@ -101,17 +101,19 @@ impl Walk {
     /// Takes sentences in order. A piece stands between two sentences where the filler before it is nearest to its
     /// target. All together have at most `room` tokens.
     ///
-    /// `None` when a target lies well behind the room (a document cut before its last piece).
-    pub fn new(
+    /// The same plan several times, by the gap that ends open, the best first: the longest gap (of equals the last); where
+    /// documents are cut at their end, the last gap, then the last long one, so that what stands before it stays as it is.
+    /// None when a target lies well behind the room (a document cut before its last piece).
+    pub fn plans(
         targets: &[f64],
         units: &[(Unit, usize)],
         room: usize,
         slack: usize,
         cut_last: bool,
-    ) -> Option<Self> {
+    ) -> Vec<Self> {
         // Pieces were counted one by one: together they may have a few tokens more.
         if targets.iter().any(|&t| t > (room + slack) as f64) {
-            return None;
+            return Vec::new();
         }
         let mut ends = Vec::with_capacity(targets.len() + 1);
         let mut sums = vec![0usize];
@@ -129,31 +131,39 @@ impl Walk {
         }
         let tokens = |gap: usize| sums[gap + 1] - sums[gap];
         let last = ends.len() - 1;
-        // Some documents are cut at their end. Of others the longest gap is, of equals the last.
-        let cut = if cut_last {
-            last
+        let longest = (0..ends.len())
+            .max_by_key(|&gap| tokens(gap))
+            .unwrap_or(last);
+        let last_long = (0..ends.len())
+            .rev()
+            .find(|&gap| tokens(gap) >= slack)
+            .unwrap_or(longest);
+        let mut gaps = if cut_last {
+            vec![last, last_long, longest]
         } else {
-            (0..ends.len())
-                .max_by_key(|&gap| tokens(gap))
-                .unwrap_or(last)
+            vec![longest, last_long, last]
         };
-        let start = if cut == 0 { 0 } else { ends[cut - 1] };
-        let mut cut_at = ends[cut];
-        let mut open = room - sum;
-        while cut_at > start && open < slack {
-            cut_at -= 1;
-            open += units[cut_at].1;
-        }
-        let spare = (cut_at..ends[cut])
-            .chain(next..units.len().min(next + 64))
-            .collect();
-        Some(Self {
-            ends,
-            cut,
-            cut_at,
-            open,
-            spare,
-        })
+        gaps.dedup();
+        let plan = |cut: usize| {
+            let start = if cut == 0 { 0 } else { ends[cut - 1] };
+            let mut cut_at = ends[cut];
+            let mut open = room - sum;
+            while cut_at > start && open < slack {
+                cut_at -= 1;
+                open += units[cut_at].1;
+            }
+            let spare = (cut_at..ends[cut])
+                .chain(next..units.len().min(next + 64))
+                .collect();
+            Self {
+                ends: ends.clone(),
+                cut,
+                cut_at,
+                open,
+                spare,
+            }
+        };
+        gaps.into_iter().map(plan).collect()
     }
 
     /// The document, with this ending of the gap that was left open.
