@@ -2,6 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
+//! | `encode.rs` | what is asked of a tokenizer |
 //! | `frame.rs` | what stands around the user's message: a chat template's turns, or nothing |
 //! | `walk.rs` | which sentence of the filler stands before which piece |
 //! | `fit.rs` | the last sentences of the filler, chosen so that the count comes out |
@@ -12,6 +13,7 @@
 //! filler: by whole sentences where that can be, else by a sentence cut at a word. Two or three encodings of the whole
 //! are usual.
 
+mod encode;
 mod fit;
 mod frame;
 mod text;
@@ -19,49 +21,15 @@ mod walk;
 
 use std::collections::HashMap;
 
-use fathom_engine::Result as EngineResult;
-use fathom_engine::tokenizer::Tokenizer;
-
 use crate::filler::{self, Unit};
 use crate::item::{Context, Filler, Item, Piece, Place, Prompt, Question, Role};
 use crate::record::PromptOption;
 use crate::{Error, Result};
 
+pub use encode::Encode;
 use fit::Manner;
 pub use frame::Frame;
 use text::{Segment, join};
-
-/// What layout asks of a tokenizer.
-pub trait Encode: Send + Sync {
-    /// Ids of a text in which special tokens are recognised (a rendered template).
-    ///
-    /// # Errors
-    /// When the tokenizer fails.
-    fn encode(&self, text: &str) -> EngineResult<Vec<u32>>;
-
-    /// Whether the text has something that would become a special token.
-    ///
-    /// # Errors
-    /// When the tokenizer fails.
-    fn has_special(&self, text: &str) -> EngineResult<bool>;
-
-    /// The text of ids.
-    fn decode(&self, ids: &[u32]) -> String;
-}
-
-impl Encode for Tokenizer {
-    fn encode(&self, text: &str) -> EngineResult<Vec<u32>> {
-        self.encode_special(text)
-    }
-
-    fn has_special(&self, text: &str) -> EngineResult<bool> {
-        Ok(Tokenizer::encode(self, text)? != self.encode_special(text)?)
-    }
-
-    fn decode(&self, ids: &[u32]) -> String {
-        Tokenizer::decode(self, ids)
-    }
-}
 
 /// What became of an item.
 #[derive(Clone, Debug)]
@@ -289,7 +257,7 @@ impl<'a> Layout<'a> {
     }
 
     /// The sentences of a document around its pieces that have room, what may follow, and the tokens before each piece.
-    fn document(&self, parts: &[String], room: usize) -> Result<(Vec<(Unit, usize)>, Vec<f64>)> {
+    fn document(&self, parts: &[String], room: usize) -> Result<walk::Surroundings> {
         let anchor = self.tokenizer.encode(".")?.len();
         let mut counted = Vec::new();
         for (i, part) in parts.iter().enumerate() {

@@ -32,6 +32,9 @@ pub fn in_order(pieces: &[Piece], depth: Option<f64>) -> Vec<(&Piece, f64)> {
         .collect()
 }
 
+/// Sentences with their tokens, and the tokens before each piece.
+pub type Surroundings = (Vec<(Unit, usize)>, Vec<f64>);
+
 /// Of a document in stretches (before each piece, and after the last), the sentences that have room: of each stretch the
 /// same share of its tokens, those next to a piece. Behind them stands what may follow: the rest of the last stretch,
 /// then `more`. Also the tokens before each piece.
@@ -39,7 +42,7 @@ pub fn around(
     stretches: Vec<Vec<(Unit, usize)>>,
     more: &[(Unit, usize)],
     room: usize,
-) -> (Vec<(Unit, usize)>, Vec<f64>) {
+) -> Surroundings {
     let tokens = |units: &[(Unit, usize)]| units.iter().map(|(_, n)| n).sum::<usize>();
     let all: usize = stretches.iter().map(|s| tokens(s)).sum();
     let share = if all <= room {

@@ -52,13 +52,13 @@ pub fn letter(answer: &str, options: &[String]) -> Option<usize> {
     if let Some((_, index)) = last {
         return Some(index);
     }
-    let bracketed = text.match_indices('(').filter_map(|(at, _)| {
+    let mut bracketed = text.match_indices('(').filter_map(|(at, _)| {
         let rest = &text[at + 1..];
         rest.get(1..2)
             .filter(|c| *c == ")")
             .and_then(|_| leading_letter(rest, options.len(), true))
     });
-    if let Some(index) = bracketed.last() {
+    if let Some(index) = bracketed.next_back() {
         return Some(index);
     }
     only_option(&lower, options)
