@@ -151,7 +151,42 @@ fn a_plan_says_what_it_costs_and_runs_nothing() -> Test {
     assert_eq!(std::fs::read_dir(temp.path())?.count(), 1);
     let small = run_args(&model, &["--plan", "--memory", "1kB"]);
     let (out, _) = ends(0, fathom(temp.path(), &small))?;
-    assert!(out.contains("do not fit: need"), "{out}");
+    assert!(out.contains("do not fit in memory"), "{out}");
+    Ok(())
+}
+
+#[test]
+fn what_does_not_fit_memory_is_skipped_without_being_written_out() -> Test {
+    let temp = tempfile::tempdir()?;
+    small_suite(temp.path())?;
+    let model = scout().display().to_string();
+    let huge = ["--lengths", "512,1000000m", "--no-speed"];
+    let (out, _) = ends(
+        0,
+        fathom(
+            temp.path(),
+            &run_args(&model, &[&huge[..], &["--plan"]].concat()),
+        ),
+    )?;
+    assert!(out.contains("do not fit in memory"), "{out}");
+    ends(
+        0,
+        fathom(
+            temp.path(),
+            &run_args(&model, &[&huge[..], &["--out", "a"]].concat()),
+        ),
+    )?;
+    let answers = std::fs::read_to_string(temp.path().join("a/answers.jsonl"))?;
+    assert_eq!(answers.lines().count(), 16);
+    assert_eq!(
+        answers
+            .matches("\"status\":\"skipped\",\"reason\":\"needs ")
+            .count(),
+        4
+    );
+    let bench = ["bench", "--model", &model, "--prompt", "1000000m"];
+    let (_, err) = ends(2, fathom(temp.path(), &bench))?;
+    assert!(err.contains("needs "), "{err}");
     Ok(())
 }
 

@@ -8,6 +8,7 @@ use crate::backend::sample::argmax;
 use crate::cli::args;
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::out;
+use crate::memory::{available_bytes, show_bytes};
 use crate::stop::Stop;
 use crate::{Error, Result};
 
@@ -41,6 +42,15 @@ pub struct Args {
 pub fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     let model = args.model.open_with(&args.fault)?;
+    let memory = available_bytes().unwrap_or(u64::MAX);
+    for length in &args.prompt {
+        let needed = model.weight_bytes() + model.cache_bytes(length.saturating_add(args.decode));
+        if needed > memory {
+            let expected = format!("at most {} available", show_bytes(memory));
+            let found = format!("{length} tokens, needs {}", show_bytes(needed));
+            return Err(Error::input("--prompt", "length", found, expected));
+        }
+    }
     let bench = Bench {
         model: &model,
         threads: args.engine.threads,

@@ -13,7 +13,7 @@ use crate::layout::Layout;
 use crate::memory::available_bytes;
 use crate::opened::{Opened, TemplateArgs};
 use crate::record::{FORMAT, ItemRecord, Manifest};
-use crate::run::execute::{Settings, execute};
+use crate::run::execute::{Settings, execute, lacks};
 use crate::run::identity::Identity;
 use crate::run::place::{Found, Place};
 use crate::run::plan::Plan;
@@ -138,10 +138,14 @@ pub fn run(args: &Args) -> Result<()> {
     let manifest = args.manifest(&backend, identity, &fingerprint);
     let lay_out = |write: &mut dyn FnMut(&ItemRecord) -> Result<()>| {
         eprintln!("fathom: laying out {} items", plan.len());
-        plan.lay_out(&mut layout, &mut |record| {
-            stop.check()?;
-            write(record)
-        })
+        plan.lay_out(
+            &mut layout,
+            &|n| lacks(&backend, settings.memory, n),
+            &mut |record| {
+                stop.check()?;
+                write(record)
+            },
+        )
     };
     let mut folder = match place.open(manifest, lay_out)? {
         Found::Work(folder) => folder,

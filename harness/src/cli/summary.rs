@@ -89,9 +89,8 @@ pub fn print_plan(
     settings: &Settings,
 ) -> Result<()> {
     let mut estimate = Estimate::default();
-    plan.outline(layout, &mut |record| {
-        estimate.add(backend, settings, record);
-        Ok(())
+    plan.outline(layout, &mut |record, n| {
+        estimate.add(backend, settings, record, n)
     })?;
     for length in &settings.speed_at {
         if backend.bytes_needed(*length) <= settings.memory {
@@ -167,7 +166,9 @@ fn context(context: Context) -> String {
 
 /// `4k`, `1000`.
 fn label(n: usize) -> String {
-    if n >= 1024 && n.is_multiple_of(1024) {
+    if n >= 1 << 20 && n.is_multiple_of(1 << 20) {
+        format!("{}m", n >> 20)
+    } else if n >= 1024 && n.is_multiple_of(1024) {
         format!("{}k", n / 1024)
     } else {
         n.to_string()

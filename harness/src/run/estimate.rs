@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::backend::Backend;
 use crate::item::Context;
 use crate::record::ItemRecord;
-use crate::run::execute::{Settings, seconds_of};
+use crate::run::execute::Settings;
 
 /// The cost of the items of one context.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -39,11 +39,17 @@ pub struct Estimate {
 const BRANCH: usize = 96;
 
 impl Estimate {
-    /// Adds an item.
-    pub fn add(&mut self, backend: &dyn Backend, settings: &Settings, record: &ItemRecord) {
+    /// Adds an item whose prompt has so many tokens.
+    pub fn add(
+        &mut self,
+        backend: &dyn Backend,
+        settings: &Settings,
+        record: &ItemRecord,
+        n: usize,
+    ) {
         let cost = self.costs.entry(record.item.context).or_default();
-        let n = record.prompt.ids.len();
-        let bytes = backend.bytes_needed(settings.tokens(record));
+        let answer = settings.answer_tokens(record);
+        let bytes = backend.bytes_needed(n + answer);
         let declared = backend.card().context_length;
         cost.items += 1;
         cost.bytes = cost.bytes.max(bytes);
@@ -52,16 +58,16 @@ impl Estimate {
             cost.skipped += 1;
             return;
         }
-        cost.answer_tokens += settings.answer_tokens(record);
+        cost.answer_tokens += answer;
         if record.group.is_empty() {
             cost.prompt_tokens += n;
-            cost.seconds += seconds_of(backend, settings, record);
+            cost.seconds += backend.seconds(0, n, answer);
             return;
         }
         let counted = self.shared.entry(record.group.clone()).or_default();
         let new = n.saturating_sub(*counted).max(BRANCH.min(n));
         cost.prompt_tokens += new;
-        cost.seconds += backend.seconds(n - new, new, settings.answer_tokens(record));
+        cost.seconds += backend.seconds(n - new, new, answer);
         *counted = (*counted).max(n);
     }
 

@@ -176,12 +176,17 @@ fn unfit(backend: &dyn Backend, settings: &Settings, record: &ItemRecord) -> Opt
     if !record.skip.is_empty() {
         return Some(record.skip.clone());
     }
-    let needed = backend.bytes_needed(settings.tokens(record));
-    (needed > settings.memory).then(|| {
+    lacks(backend, settings.memory, settings.tokens(record))
+}
+
+/// What a sequence of so many tokens needs, where that is more than there is.
+pub fn lacks(backend: &dyn Backend, memory: u64, tokens: usize) -> Option<String> {
+    let needed = backend.bytes_needed(tokens);
+    (needed > memory).then(|| {
         format!(
             "needs {}, {} available",
             show_bytes(needed),
-            show_bytes(settings.memory)
+            show_bytes(memory)
         )
     })
 }

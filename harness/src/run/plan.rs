@@ -112,39 +112,51 @@ impl Plan {
             .collect()
     }
 
-    /// Lays every item out, in order.
+    /// Lays every item out, in order. `unfit` says why a length cannot be evaluated, if it cannot; such items are not
+    /// laid out.
     ///
     /// # Errors
     /// When the tokenizer or `write` fails.
     pub fn lay_out(
         &self,
         layout: &mut Layout<'_>,
+        unfit: &dyn Fn(usize) -> Option<String>,
         write: &mut dyn FnMut(&ItemRecord) -> Result<()>,
     ) -> Result<()> {
         self.items.iter().try_for_each(|(q, item)| {
-            let record = self.record(layout, &self.questions[*q], item)?;
-            write(&record)
+            let asked = &self.questions[*q];
+            if let Context::Length(n) = item.context
+                && let Some(skip) = unfit(n + asked.question.max_tokens)
+            {
+                return write(&ItemRecord {
+                    skip,
+                    ..empty(&asked.question, item)
+                });
+            }
+            write(&self.record(layout, asked, item)?)
         })
     }
 
-    /// The records that an estimate needs: documents are as long as asked for, only the controls are laid out.
+    /// The records that an estimate needs, with the tokens of their prompts: documents are as long as asked for, only
+    /// the controls are laid out.
     ///
     /// # Errors
     /// When the tokenizer fails.
     pub fn outline(
         &self,
         layout: &mut Layout<'_>,
-        write: &mut dyn FnMut(&ItemRecord) -> Result<()>,
+        tell: &mut dyn FnMut(&ItemRecord, usize),
     ) -> Result<()> {
-        self.items.iter().try_for_each(|(q, item)| {
+        for (q, item) in &self.items {
             let asked = &self.questions[*q];
-            let Context::Length(n) = item.context else {
-                return write(&self.record(layout, asked, item)?);
-            };
-            let mut record = empty(&asked.question, item);
-            record.prompt.ids = vec![0; n];
-            write(&record)
-        })
+            if let Context::Length(n) = item.context {
+                tell(&empty(&asked.question, item), n);
+            } else {
+                let record = self.record(layout, asked, item)?;
+                tell(&record, record.prompt.ids.len());
+            }
+        }
+        Ok(())
     }
 
     fn record(&self, layout: &mut Layout<'_>, asked: &Asked, item: &Item) -> Result<ItemRecord> {
