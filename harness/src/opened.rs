@@ -8,7 +8,6 @@ use fathom_engine::Model;
 use fathom_engine::chat::{
     ChatTemplate, Message, StopSources, TemplateSources, chat_template_of, stop_tokens,
 };
-use fathom_engine::format::checkpoint::Config;
 use fathom_engine::model::NUMERIC_VERSION;
 use fathom_engine::tokenizer::Tokenizer;
 use serde_json::Value;
@@ -57,29 +56,9 @@ impl Opened {
     /// When a file of the checkpoint does not read, or a system message is wanted and there is no template.
     pub fn new(model: Model, args: &TemplateArgs) -> Result<Self> {
         let tokenizer = Arc::new(model.tokenizer()?);
-        let (n, n_vocab) = (tokenizer.n_vocab(), model.spec.n_vocab);
-        if n > n_vocab {
-            let expected = format!("at most the {n_vocab} rows of the embedding");
-            return Err(Error::input(
-                &model.name,
-                "tokenizer",
-                format!("{n} tokens"),
-                expected,
-            ));
-        }
-        let file = |name: &str| model.checkpoint.files.get(name).map(|b| &b[..]);
-        let (gguf, config) = match &model.checkpoint.config {
-            Config::Gguf(metadata) => (Some(metadata), None),
-            Config::Hf(config) => (None, Some(config)),
-        };
         let source = match &args.chat_template {
             Some(path) => Some(std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?),
-            None => chat_template_of(&TemplateSources {
-                jinja: file("chat_template.jinja"),
-                json: file("chat_template.json"),
-                tokenizer_config: file("tokenizer_config.json"),
-                gguf,
-            })?,
+            None => chat_template_of(&TemplateSources::of(&model.checkpoint))?,
         };
         let template = match source {
             Some(source) if !args.raw => {
@@ -98,12 +77,8 @@ impl Opened {
                 model.name
             )));
         }
-        let sources = StopSources {
-            generation_config: file("generation_config.json"),
-            config,
-            gguf,
-            template: template.as_ref().map(|t| &t.compiled),
-        };
+        let compiled = template.as_ref().map(|t| &t.compiled);
+        let sources = StopSources::of(&model.checkpoint, compiled);
         let stop = stop_tokens(&tokenizer, &sources)?.into_iter().collect();
         Ok(Self {
             model,

@@ -41,7 +41,15 @@ pub struct Args {
 
 pub fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
-    let opened = Opened::new(args.model.open_with(&args.fault)?, &args.template)?;
+    let mut template = args.template.clone();
+    if !args.chat {
+        if template.system.is_some() || template.chat_template.is_some() {
+            let why = "a system message or a chat template: only with --chat";
+            return Err(Error::Usage(why.to_owned()));
+        }
+        template.raw = true;
+    }
+    let opened = Opened::new(args.model.open_with(&args.fault)?, &template)?;
     let ids = if args.chat {
         opened.chat(&args.prompt)?
     } else {
