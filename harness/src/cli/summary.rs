@@ -129,11 +129,7 @@ fn row(name: String, cost: &Cost) -> Vec<String> {
         notes.push("beyond the declared context".to_owned());
     }
     if cost.skipped > 0 {
-        notes.push(format!(
-            "{} do not fit: need {}",
-            cost.skipped,
-            show_bytes(cost.bytes)
-        ));
+        notes.push(format!("{} do not fit in memory", cost.skipped));
     }
     vec![
         name,
