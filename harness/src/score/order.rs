@@ -5,7 +5,7 @@ use super::choice::first_words;
 /// The labels of an answer in their order, each at its first place.
 ///
 /// Where the answer has a line with two or more `>`, only the last such line is read. Labels that are not there are left
-/// out.
+/// out; one of a single letter is found in its own case only.
 ///
 /// ```
 /// use fathom_harness::score::parse_order;
@@ -17,10 +17,19 @@ pub fn parse_order(answer: &str, labels: &[String]) -> Vec<String> {
         .lines()
         .rev()
         .find(|line| line.matches('>').count() >= labels.len().saturating_sub(1).clamp(1, 2));
-    let text = chain.unwrap_or(answer).replace('*', "").to_lowercase();
+    let text = chain.unwrap_or(answer).replace('*', "");
+    let lower = text.to_lowercase();
+    let place = |label: &String| {
+        // A label of one letter is no article.
+        if label.chars().count() == 1 {
+            first_words(&text, label)
+        } else {
+            first_words(&lower, &label.to_lowercase())
+        }
+    };
     let mut found: Vec<(usize, &String)> = labels
         .iter()
-        .filter_map(|label| Some((first_words(&text, &label.to_lowercase())?, label)))
+        .filter_map(|label| Some((place(label)?, label)))
         .collect();
     found.sort();
     found.into_iter().map(|(_, label)| label.clone()).collect()

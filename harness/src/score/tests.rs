@@ -134,6 +134,10 @@ fn tau_and_ndcg_have_known_values() {
         parse_order("Reasons: a, b\n**b > a > d > c**", &right),
         order("badc")
     );
+    assert_eq!(
+        parse_order("It is a matter of taste: B, C", &all(&["A", "B", "C"])),
+        all(&["B", "C"])
+    );
 }
 
 #[test]
