@@ -38,7 +38,7 @@ pub fn row(record: &ItemRecord, answer: &Answer) -> ScoreRow {
     };
     if let Scorer::Claim { pair, .. } = &question.scorer {
         let space = if detail.is_empty() { "" } else { " " };
-        detail = format!("{detail}{space}pair={pair}@{context}#{}", item.repeat).replace("= ", "=");
+        detail = format!("{detail}{space}pair={pair}@{context}#{}", item.repeat);
     }
     let generated = by_likelihood.is_none() || !answer.ids.is_empty();
     let judged_text = matches!(answer.status, Status::Scored | Status::Truncated) && generated;

@@ -275,3 +275,133 @@ proptest! {
         defect(&answer);
     }
 }
+
+/// A row of an item with this scorer that ended so.
+fn row_of(
+    scorer: Scorer,
+    options: &[&str],
+    answer: crate::record::Answer,
+) -> crate::record::ScoreRow {
+    use crate::item::{Context, Filler, Item, Prompt, Question};
+    use crate::record::{ItemRecord, PromptOption};
+    let question = Question {
+        id: "s/t/0001".into(),
+        suite: "s".into(),
+        task: "t".into(),
+        cluster: "c".into(),
+        instruction: String::new(),
+        pieces: Vec::new(),
+        filler: Filler::None,
+        ask: String::new(),
+        answer_prefix: String::new(),
+        scorer,
+        max_tokens: 8,
+        shared: None,
+    };
+    let record = ItemRecord {
+        item: Item {
+            id: "s/t/0001@64#2".into(),
+            question: question.id.clone(),
+            context: Context::Length(64),
+            depth: None,
+            repeat: 1,
+        },
+        question,
+        prompt: Prompt {
+            ids: vec![],
+            text: String::new(),
+            evidence: vec![],
+        },
+        group: String::new(),
+        options: options
+            .iter()
+            .map(|o| PromptOption {
+                text: (*o).to_owned(),
+                ids: vec![1],
+            })
+            .collect(),
+        marks: vec![],
+        skip: String::new(),
+    };
+    row(&record, &answer)
+}
+
+fn answer(status: crate::record::Status, text: &str, logprobs: &[f64]) -> crate::record::Answer {
+    crate::record::Answer {
+        item: "s/t/0001@64#2".into(),
+        status,
+        reason: String::new(),
+        text: text.into(),
+        thought: String::new(),
+        ids: if text.is_empty() { vec![] } else { vec![1] },
+        logprobs: vec![],
+        options: logprobs
+            .iter()
+            .map(|&logprob| OptionScore {
+                text: String::new(),
+                logprob,
+                tokens: 1,
+            })
+            .collect(),
+        prompt_tokens: 64,
+        prefill_s: None,
+        decode_s: None,
+        logits_hash: String::new(),
+    }
+}
+
+#[test]
+fn every_status_keeps_its_place_in_the_count() {
+    use crate::record::Status::{Failed, Refused, Scored, Skipped, Truncated};
+    let scorer = || Scorer::ContainsAny {
+        references: all(&["oak"]),
+    };
+    for (status, score) in [
+        (Scored, Some(1.0)),
+        (Truncated, Some(0.0)),
+        (Refused, Some(0.0)),
+        (Failed, None),
+        (Skipped, None),
+    ] {
+        let row = row_of(scorer(), &[], answer(status, "oak", &[]));
+        assert_eq!(
+            (row.score, row.status, row.context.as_str()),
+            (score, status, "64"),
+            "{status:?}"
+        );
+    }
+    assert_eq!(
+        row_of(scorer(), &[], answer(Scored, "", &[])).defect,
+        "empty"
+    );
+}
+
+#[test]
+fn claims_name_their_pair_at_this_length() {
+    use crate::record::Status::Scored;
+    let scorer = || Scorer::Claim {
+        truth: false,
+        pair: "s/t/0001".into(),
+    };
+    let row = row_of(scorer(), &[], answer(Scored, " false.", &[]));
+    assert_eq!(
+        (row.score, row.chance, row.detail.as_str()),
+        (Some(1.0), 0.5, "pair=s/t/0001@64#1")
+    );
+    let row = row_of(
+        scorer(),
+        &["true", "false"],
+        answer(Scored, "", &[-2.0, -1.0]),
+    );
+    assert_eq!((row.score, row.method.as_str()), (Some(1.0), "likelihood"));
+    assert!(
+        row.detail.ends_with(" pair=s/t/0001@64#1"),
+        "{}",
+        row.detail
+    );
+    assert_eq!(
+        crate::stats::detail(&row.detail, "pair"),
+        Some("s/t/0001@64#1")
+    );
+    assert_eq!(row.defect, "");
+}

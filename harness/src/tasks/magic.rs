@@ -162,4 +162,23 @@ mod tests {
         assert_eq!(asked.len(), 1000);
         assert!((0..20_000).all(|_| !asked.contains(&filler.key(Magic::Word))));
     }
+
+    #[test]
+    fn held_out_keys_are_those_of_the_model_that_comes_with_it() {
+        let list = std::path::Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../datasets/builtin/heldout_keys.txt");
+        let Ok(list) = std::fs::read_to_string(list) else {
+            return;
+        };
+        let listed: HashSet<String> = list
+            .lines()
+            .filter(|l| !l.is_empty())
+            .map(str::to_owned)
+            .collect();
+        let all = WORDS
+            .0
+            .iter()
+            .flat_map(|a| WORDS.1.iter().map(move |n| format!("{a} {n}")));
+        assert_eq!(all.filter(|k| held_out(k)).collect::<HashSet<_>>(), listed);
+    }
 }
