@@ -103,7 +103,10 @@ fn shortcuts_are_right_as_often_as_chance() {
             let p = 1.0 / options as f64;
             report += &format!("{:12}{size:?} n {n} chance {p:.3}:", task.name());
             for (hit, shortcut) in hits.iter().zip(Shortcut::ALL) {
-                let mark = if like_chance(*hit, n as f64, p) {
+                // Following one person's passages is a part of reading, not a way around it: shown, not bounded
+                // (METHODOLOGY.md).
+                let free = shortcut == Shortcut::LastNearSubject;
+                let mark = if free || like_chance(*hit, n as f64, p) {
                     ""
                 } else {
                     "!"
