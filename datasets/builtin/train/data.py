@@ -20,6 +20,9 @@ BOS, EOS, PAD = 0, 1, 2
 # found by the digits before it), so it weighs most.
 FIRST, ANSWER, LISTED, TEXT, FORM, GIVEN = 8.0, 2.0, 1.0, 0.3, 0.1, 0.0
 
+# What stands between key and value in a bare pair; a question's may differ from the statement's.
+BETWEEN = [":", " is:", " is", " was", "? Answer:", " mentioned in the provided text is", ". It is"]
+
 # Share of the filler texts.
 FILLER = {"novel": 0.25, "speech": 0.4, "prose": 0.35}
 
@@ -43,7 +46,7 @@ class Mix:
         length = 256 if progress < 0.35 else 512 if progress < 0.6 else 1024
         return Mix(
             length,
-            brief=min(0.6, max(0.04, 1.2 - 3 * progress)),
+            brief=min(0.6, max(0.04, 0.7 - 1.5 * progress)),
             dense=min(1.0, max(0.1, 1.25 - 2.5 * progress)),
             others=min(1.0, max(0.0, (progress - 0.35) / 0.15)),
         )
@@ -197,6 +200,15 @@ class Page:
                 self.ask() if asking else self.tell()
         return self.ids, self.weights
 
+    def choose(self, known: list) -> tuple:
+        """One to ask for; it goes to the end of `known`, and the first ones are asked most, so that few are asked twice.
+
+        An answer that was given before is the easier one to copy.
+        """
+        index = int(self.rng.random() ** 2 * len(known))
+        known.append(known.pop(index))
+        return known[-1]
+
     def is_asking(self, size: int, share: float) -> bool:
         """Whether a question comes next."""
         if self.asking_from == 0:
@@ -204,24 +216,24 @@ class Page:
         return len(self.ids) > self.asking_from * size and self.rng.random() < 0.9
 
     def write_pairs(self, size: int) -> tuple[list[int], list[float]]:
-        """Bare pairs; the second time that a key is named, its value is asked for."""
+        """Bare pairs, and questions for the value of an earlier key."""
         pieces, known = self.source.pieces, []
         gap = self.rng.choice([0.01, 0.01, 1, 4])
+        told = self.rng.choice(BETWEEN[:4])
+        asked = self.rng.choice([told, None, None])
         while len(self.ids) < size:
             filler = int(self.rng.expovariate(1 / gap))
             if filler:
                 self.put(self.source.filler(filler, self.filler_kind), TEXT)
-            asking = known and self.is_asking(size, 0.5)
-            if asking:
-                key, value = self.rng.choice(known)
+            if known and self.is_asking(size, 0.5):
+                key, value = self.choose(known)
+                self.put(pieces(" " + key) + pieces(asked if asked else self.rng.choice(BETWEEN)), FORM)
+                self.put_answer(value)
             else:
                 key = self.rng.choice(self.source.keys)
                 value = self.source.value("number" if self.rng.random() < 0.3 else "word")
                 known.append((key, value))
-            self.put(pieces(" " + key) + pieces(":"), FORM)
-            if asking:
-                self.put_answer(value)
-            else:
+                self.put(pieces(" " + key) + pieces(told), FORM)
                 self.put(pieces(" " + value), GIVEN)
             self.put(pieces("."), FORM)
         return self.ids, self.weights
@@ -246,7 +258,7 @@ class Page:
         """The tokens of one answer; the lone space before digits is no part of it."""
         ids = self.source.pieces(" " + text)
         if text[0].isdigit():
-            self.put(ids[:1], FORM)
+            self.put(ids[:1], LISTED)
             ids = ids[1:]
         self.put(ids[:1], FIRST)
         self.put(ids[1:], ANSWER)
@@ -259,7 +271,7 @@ class Page:
     def ask(self) -> None:
         if not self.needles:
             return self.tell()
-        kind, key, value = self.rng.choice(self.needles)
+        kind, key, value = self.choose(self.needles)
         trained = WORDINGS["question_trained"]
         wording = trained[0] if self.rng.random() < 0.3 else self.rng.choice(trained)
         self.put(self.source.pieces.fill(wording, {"kind": kind, "key": key}, self.start()), FORM)
