@@ -21,7 +21,8 @@ BOS, EOS, PAD = 0, 1, 2
 FIRST, ANSWER, LISTED, TEXT, FORM, GIVEN = 8.0, 2.0, 1.0, 0.3, 0.1, 0.0
 
 # What stands between key and value in a bare pair; a question's may differ from the statement's.
-BETWEEN = [":", " is:", " is", " was", "? Answer:", " mentioned in the provided text is", ". It is"]
+BETWEEN = [":", " is:", " is", " was", "? Answer:", " mentioned in the provided text is", ". It is", ". Its value:",
+           "? The value given in the text is", ", as was said, is", ". Then the answer was"]
 
 # Share of the filler texts.
 FILLER = {"novel": 0.25, "speech": 0.4, "prose": 0.35}
@@ -43,12 +44,12 @@ class Mix:
         A model that starts with sparse statements learns nothing in 5 M tokens; one that starts with whole sentences soon continues numbers
         it has seen, but takes long to find out that the key decides which.
         """
-        length = 256 if progress < 0.35 else 512 if progress < 0.6 else 1024
+        length = 384 if progress < 0.35 else 512 if progress < 0.6 else 1024
         return Mix(
             length,
-            brief=min(0.6, max(0.04, 0.7 - 1.5 * progress)),
-            dense=min(1.0, max(0.1, 1.25 - 2.5 * progress)),
-            others=min(1.0, max(0.0, (progress - 0.35) / 0.15)),
+            brief=min(0.6, max(0.15, 0.8 - 1.5 * progress)),
+            dense=min(1.0, max(0.5, 1.25 - 2.5 * progress)),
+            others=min(0.4, max(0.0, 2 * (progress - 0.5))),
         )
 
 
@@ -231,7 +232,7 @@ class Page:
                 self.put_answer(value)
             else:
                 key = self.rng.choice(self.source.keys)
-                value = self.source.value("number" if self.rng.random() < 0.3 else "word")
+                value = self.source.value("number" if self.rng.random() < 0.7 else "word")
                 known.append((key, value))
                 self.put(pieces(" " + key) + pieces(told), FORM)
                 self.put(pieces(" " + value), GIVEN)
@@ -239,7 +240,7 @@ class Page:
         return self.ids, self.weights
 
     def tell(self) -> None:
-        kind = "number" if self.rng.random() < 0.65 else "word"
+        kind = "number" if self.rng.random() < 0.8 else "word"
         self.state_needle(kind, self.rng.choice(self.source.keys))
 
     def state_needle(self, kind: str, key: str, group: bool = False) -> None:
@@ -350,11 +351,11 @@ def read_examples(path: Path, tokenizer: Tokenizer) -> list[tuple[list[int], lis
     for line in path.read_text(encoding="utf-8").splitlines():
         example = json.loads(line)
         code = tokenizer.encode(example["text"])
-        weights = [GIVEN if ids == BOS else TEXT for ids in code.ids]
+        weights = [GIVEN if token == BOS else TEXT for token in code.ids]
         for first, end in example.get("answers", []):
-            for i, (a, b) in enumerate(code.offsets):
-                if a < end and b > first:
-                    weights[i] = ANSWER
+            inside = [i for i, (a, b) in enumerate(code.offsets) if a < end and b > first]
+            for i in inside:
+                weights[i] = FIRST if i == inside[0] else ANSWER
         examples.append((code.ids + [EOS], weights + [LISTED]))
     return examples
 
@@ -376,19 +377,24 @@ def needle_item(
     wording: str = WORDINGS["question_trained"][0],
     filler: str = "speech",
 ) -> Item:
-    """`needles` statements about different keys in `length` tokens; the one at `depth` (0 to 1) is asked for."""
+    """`needles` statements about different keys; the one at `depth` (0 to 1) is asked for.
+
+    `length` is in tokens and counts the answer: question and answer then stand in one chunk. An answer that began with a chunk could not be
+    found by any model whose only layer without chunks is the last: at the first tokens of a chunk nothing is known of the question.
+    """
     rng = source.rng
     keys = rng.sample(source.keys, needles)
     values = [source.value(kind) for _ in keys]
     statements = [source.statement(kind, k, v) for k, v in zip(keys, values)]
     question = source.pieces.fill(wording, {"kind": kind, "key": keys[0]})
-    hay = source.filler(length - 1 - len(question) - sum(map(len, statements)), filler)
+    answer = source.pieces(" " + values[0])
+    hay = source.filler(length - 1 - len(question) - len(answer) - sum(map(len, statements)), filler)
     places = [int(depth * len(hay))] + [rng.randint(0, len(hay)) for _ in statements[1:]]
     prompt, last = [BOS], 0
     for place, statement in sorted(zip(places, statements)):
         prompt += hay[last:place] + statement
         last = place
-    return Item(prompt + hay[last:] + question, source.pieces(" " + values[0]))
+    return Item(prompt + hay[last:] + question, answer)
 
 
 def state_item(source: Source, length: int, states: int, apart: int | None, held_out_wording: bool) -> Item:
@@ -407,9 +413,10 @@ def state_item(source: Source, length: int, states: int, apart: int | None, held
     if apart is not None:
         old = rng.choice([v for v in WORDS[form["values"]] if v != values[0]])
         statements[0] = told(people[0], old) + source.filler(apart, "speech") + statements[0]
-    hay = source.filler(length - 1 - len(question) - sum(map(len, statements)), "speech")
+    answer = source.pieces(" " + values[0])
+    hay = source.filler(length - 1 - len(question) - len(answer) - sum(map(len, statements)), "speech")
     prompt, last = [BOS], 0
     for place, statement in sorted((rng.randint(0, len(hay)), s) for s in statements):
         prompt += hay[last:place] + statement
         last = place
-    return Item(prompt + hay[last:] + question, source.pieces(" " + values[0]))
+    return Item(prompt + hay[last:] + question, answer)

@@ -1,6 +1,6 @@
 """Trains the built-in model.
 
-Usage: python train.py WORK [--tokens 21e6] [--threads 2] [--device cpu] [--from CHECKPOINT] [--extra FILE.jsonl --extra-share 0.3]
+Usage: python train.py WORK [--tokens 12e6] [--threads 2] [--device cpu] [--from CHECKPOINT] [--extra FILE.jsonl --extra-share 0.3]
 WORK holds what tokenizer.py wrote; checkpoints go to WORK/NAME.pt. The same command started again goes on from there.
 """
 
@@ -25,10 +25,10 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--name", default="model", help="of the checkpoint")
-    parser.add_argument("--tokens", type=float, default=21e6, help="to train on in all")
+    parser.add_argument("--tokens", type=float, default=12e6, help="to train on in all")
     parser.add_argument("--minutes", type=float, default=1e9, help="to train for in all, should the tokens take longer")
-    parser.add_argument("--batch", type=int, default=8192, help="tokens a step")
-    parser.add_argument("--rate", type=float, default=3e-3, help="learning rate")
+    parser.add_argument("--batch", type=int, default=4096, help="tokens a step")
+    parser.add_argument("--rate", type=float, default=2.5e-3, help="learning rate")
     parser.add_argument("--progress", type=float, default=0.0, help="where the curriculum begins, 0 to 1 (fine-tuning: 1)")
     parser.add_argument("--from", dest="start", type=Path, help="checkpoint whose weights to begin with")
     parser.add_argument("--extra", type=Path, help="JSONL of further examples, see data.read_examples")
