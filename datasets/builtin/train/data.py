@@ -346,13 +346,20 @@ def listed(values: list[str]) -> str:
 
 
 def read_examples(path: Path, tokenizer: Tokenizer) -> list[tuple[list[int], list[float]]]:
-    """Extra training data, one JSON object a line: {"text": .., "answers": [[first, end], ..]}, spans in characters."""
+    """Extra training data, one JSON object a line: {"text": .., "answers": [[first, end], ..]}, spans in characters.
+
+    {"text": .., "answer": ..} is the same with one answer, behind the text.
+    """
     examples = []
     for line in path.read_text(encoding="utf-8").splitlines():
         example = json.loads(line)
-        code = tokenizer.encode(example["text"])
+        text, spans = example["text"], example.get("answers", [])
+        if "answer" in example:
+            spans = [*spans, [len(text), len(text) + len(example["answer"])]]
+            text += example["answer"]
+        code = tokenizer.encode(text)
         weights = [GIVEN if token == BOS else TEXT for token in code.ids]
-        for first, end in example.get("answers", []):
+        for first, end in spans:
             inside = [i for i, (a, b) in enumerate(code.offsets) if a < end and b > first]
             for i in inside:
                 weights[i] = FIRST if i == inside[0] else ANSWER
