@@ -5,14 +5,13 @@
 
 use std::ops::Range;
 
+use super::KV_BLOCK;
+use super::attention_steps::{Row, Values, add_values, score, transpose, weigh};
 use super::buffer::Buffer;
-use super::dot::{accumulate, finish, pack_tokens, tile, with_tokens, zero};
+use super::dot::{tile, with_tokens};
 use super::isa::Isa;
-use super::math::{exp, exp_real, tanh_real};
-use super::panel::fill;
+use super::math::exp;
 use super::simd::{GROUP, Kernel, Simd};
-use super::{KV_BLOCK, Layout, Matrix};
-use crate::format::StoredType;
 
 /// Cached keys and values of one key-value head.
 #[derive(Clone, Copy)]
@@ -37,24 +36,12 @@ pub struct Scores {
 /// Buffers that calls of [`attend`] share.
 #[derive(Default)]
 pub struct Scratch {
-    /// Packed queries: n x head_dim, rounded up to eights.
-    q: Buffer,
-    /// A block's keys, packed.
+    /// A block's keys, [head_dim, 64].
     keys: Buffer,
     /// [n, 64]
     scores: Buffer,
     rows: Vec<Row>,
     seeing: Vec<usize>,
-}
-
-/// A query row's softmax so far.
-struct Row {
-    max: f32,
-    sum: f32,
-    /// Factor on what was summed before the present block.
-    keep: f32,
-    /// What it sees of the present block.
-    seen: Range<usize>,
 }
 
 /// Attention of `n` query rows of one key-value head (several query heads and tokens alike), on this thread.
@@ -63,7 +50,7 @@ struct Row {
 /// blocks given. `sinks` is empty or [n]: one more logit in each row's denominator. What masked slots hold
 /// (rows never written, NaN) does not matter, nor what else is in the tile. A row that sees nothing gives zeros.
 ///
-/// For each block in ascending order: scores as [`matmul`](super::matmul) has them, `m' = max(m, scores)`,
+/// For each block in ascending order: scores by fused multiply-add in ascending d, `m' = max(m, scores)`,
 /// `p = exp(s - m')`, the sum of p in sixteen lanes (lane j takes positions j mod 16), `sum * exp(m - m') + sum(p)`, and
 /// `out = fma(p, v, out)` position by position after `out *= exp(m - m')`. At last `out *= 1 / sum`.
 ///
@@ -156,14 +143,7 @@ impl Kernel for Attend<'_, '_> {
         } = self;
         let n = visible.len();
         let (head_dim, v_dim) = (q.len() / n, out.len() / n);
-        let (chunks, group) = (head_dim.div_ceil(8), GROUP * V::ROWS);
-        let packed = scratch.q.room(n * chunks * 8);
-        for i in 0..n.div_ceil(V::TOKENS) {
-            let (first, len) = tile(i, n, V::TOKENS);
-            let to = &mut packed[first * chunks * 8..][..len * chunks * 8];
-            pack_tokens(&q[first * head_dim..], len, head_dim, head_dim, to);
-        }
-        let keys = scratch.keys.room(KV_BLOCK * chunks * 8).as_mut_ptr();
+        let keys = scratch.keys.room(head_dim * KV_BLOCK).as_mut_ptr();
         let logits = scratch.scores.room(n * KV_BLOCK);
         let rows = &mut scratch.rows;
         rows.clear();
@@ -190,30 +170,21 @@ impl Kernel for Attend<'_, '_> {
                 }
             }
             let Some(all) = union(rows) else { continue };
-            let all = all.start / group * group..all.end.next_multiple_of(group);
+            let columns = GROUP * V::LANES;
             // SAFETY: the caller has the instruction set; `attend_on` checked the lengths; the buffers have the room that
-            // their docs say; the groups of keys lie inside of a block.
+            // their docs say.
             unsafe {
-                let data = std::slice::from_raw_parts(k.as_ptr().cast(), size_of_val(*k));
-                let (ty, layout) = (StoredType::F32, Layout::RowMajor);
-                let matrix = Matrix {
-                    ty,
-                    rows: KV_BLOCK,
-                    cols: head_dim,
-                    layout,
-                    data,
-                };
-                fill::<V>(&matrix, all.clone(), 0..head_dim, keys);
-                for i in 0..n.div_ceil(V::TOKENS) {
-                    let (first, len) = tile(i, n, V::TOKENS);
-                    let Some(part) = union(&rows[first..first + len]) else {
-                        continue;
-                    };
-                    let q = packed.as_ptr().add(first * chunks * 8);
-                    for at in (part.start / group * group..part.end).step_by(group) {
-                        let keys = keys.add((at - all.start) * chunks * 8);
-                        let to = logits.as_mut_ptr().add(first * KV_BLOCK + at);
-                        with_tokens!(len, score::<V>(keys, q, chunks, to));
+                transpose::<V>(k, head_dim, keys);
+                let seeing = &scratch.seeing;
+                for i in 0..seeing.len().div_ceil(V::TOKENS) {
+                    let (first, len) = tile(i, seeing.len(), V::TOKENS);
+                    let which = &seeing[first..first + len];
+                    for at in (all.start / columns * columns..all.end).step_by(columns) {
+                        let keys = keys.add(at).cast_const();
+                        with_tokens!(
+                            len,
+                            score::<V>(which, q, head_dim, keys, logits.as_mut_ptr().add(at))
+                        );
                     }
                 }
                 for &i in &scratch.seeing {
@@ -262,182 +233,4 @@ fn union(rows: &[Row]) -> Option<Range<usize>> {
         None => Some(seen.clone()),
         Some(all) => Some(all.start.min(seen.start)..all.end.max(seen.end)),
     })
-}
-
-/// Products of N queries with a group of keys, to `out` of [N, 64].
-///
-/// # Safety
-/// As [`accumulate`] and [`finish`].
-#[inline(always)]
-unsafe fn score<V: Simd, const N: usize>(
-    keys: *const f32,
-    q: *const f32,
-    chunks: usize,
-    out: *mut f32,
-) {
-    // SAFETY: the caller's.
-    unsafe {
-        let acc = accumulate::<V, N>(keys, q, chunks, zero::<V, N>());
-        finish::<V, N>(acc, out, KV_BLOCK, GROUP * V::ROWS);
-    }
-}
-
-/// A row's products with a block's keys, [64], to the weights of its values; the row's state moves on.
-///
-/// # Safety
-/// Needs the instruction set of V; `s` holds a block.
-#[inline(always)]
-unsafe fn weigh<V: Simd>(row: &mut Row, scores: &Scores, s: *mut f32) {
-    // SAFETY: the caller's.
-    unsafe {
-        let scale = V::splat(scores.scale);
-        let seen = row.seen.clone();
-        for i in (0..KV_BLOCK).step_by(V::LANES) {
-            let mut v = V::load(s.add(i)).mul(scale);
-            if let Some(cap) = scores.softcap {
-                let cap = V::splat(cap);
-                v = cap.mul(tanh_real(v.div(cap)));
-            }
-            v.store(s.add(i));
-        }
-        if seen != (0..KV_BLOCK) {
-            let s = std::slice::from_raw_parts_mut(s, KV_BLOCK);
-            s[..seen.start].fill(f32::NEG_INFINITY);
-            s[seen.end..].fill(f32::NEG_INFINITY);
-        }
-        let mut max = V::splat(row.max);
-        for i in (0..KV_BLOCK).step_by(V::LANES) {
-            max = V::load(s.add(i)).max(max);
-        }
-        let new_max = max.max_lane();
-        let minus = V::splat(new_max);
-        let mut sums = [V::splat(0.0); 2];
-        for i in (0..KV_BLOCK).step_by(16) {
-            for (half, sum) in sums.iter_mut().enumerate().take(16 / V::LANES) {
-                let at = s.add(i + half * V::LANES);
-                let p = exp_real(V::load(at).sub(minus));
-                p.store(at);
-                *sum = sum.add(p);
-            }
-        }
-        row.keep = exp(row.max - new_max);
-        row.sum = row.sum * row.keep + V::sum16(sums);
-        row.max = new_max;
-    }
-}
-
-/// What [`add_values`] reads and writes.
-struct Values<'a> {
-    /// [64, v_dim]
-    v: &'a [f32],
-    v_dim: usize,
-    rows: &'a [Row],
-    /// The weights, [n, 64].
-    logits: &'a [f32],
-    /// [n, v_dim]
-    out: *mut f32,
-}
-
-/// `out = keep * out + sum_p weight[p] * v[p]` for N rows, position by position.
-///
-/// # Safety
-/// Needs the instruction set of V; `which` are N rows.
-#[inline(always)]
-unsafe fn add_values<V: Simd, const N: usize>(values: &Values<'_>, which: &[usize]) {
-    let mut at = 0;
-    // SAFETY: the caller's; the widths together are at most `v_dim`.
-    unsafe {
-        while at + GROUP * V::LANES <= values.v_dim {
-            add_columns::<V, N, GROUP>(values, which, at);
-            at += GROUP * V::LANES;
-        }
-        while at + V::LANES <= values.v_dim {
-            add_columns::<V, N, 1>(values, which, at);
-            at += V::LANES;
-        }
-        for i in at..values.v_dim {
-            for &r in which {
-                let row = &values.rows[r];
-                let out = values.out.add(r * values.v_dim + i);
-                let mut acc = *out * row.keep;
-                for p in row.seen.clone() {
-                    acc = values.logits[r * KV_BLOCK + p]
-                        .mul_add(values.v[p * values.v_dim + i], acc);
-                }
-                *out = acc;
-            }
-        }
-    }
-}
-
-/// [`add_values`] for the columns `at .. at + M * LANES`.
-///
-/// # Safety
-/// As [`add_values`], and the columns are inside of `v_dim`.
-#[inline(always)]
-unsafe fn add_columns<V: Simd, const N: usize, const M: usize>(
-    values: &Values<'_>,
-    which: &[usize],
-    at: usize,
-) {
-    let mut seen: [Range<usize>; N] = std::array::from_fn(|_| 0..0);
-    let mut weights = [values.logits.as_ptr(); N];
-    // SAFETY: rows of `out`, `logits` and `v`, and columns inside of them.
-    unsafe {
-        let mut acc = [[V::splat(0.0); M]; N];
-        for t in 0..N {
-            let row = &values.rows[which[t]];
-            seen[t] = row.seen.clone();
-            weights[t] = values.logits.as_ptr().add(which[t] * KV_BLOCK);
-            let keep = V::splat(row.keep);
-            for m in 0..M {
-                let out = values.out.add(which[t] * values.v_dim + at + m * V::LANES);
-                acc[t][m] = V::load(out).mul(keep);
-            }
-        }
-        // What all see is done together, what comes before and after it row by row.
-        let mut joint = 0..KV_BLOCK;
-        for seen in &seen {
-            joint = joint.start.max(seen.start)..joint.end.min(seen.end);
-        }
-        if joint.is_empty() {
-            joint = KV_BLOCK..KV_BLOCK;
-        }
-        let v = values.v.as_ptr().add(at);
-        for t in 0..N {
-            for p in seen[t].start..seen[t].end.min(joint.start) {
-                let weight = V::splat(*weights[t].add(p));
-                for m in 0..M {
-                    acc[t][m] =
-                        weight.fma(V::load(v.add(p * values.v_dim + m * V::LANES)), acc[t][m]);
-                }
-            }
-        }
-        for p in joint.clone() {
-            let mut value = [V::splat(0.0); M];
-            for m in 0..M {
-                value[m] = V::load(v.add(p * values.v_dim + m * V::LANES));
-            }
-            for t in 0..N {
-                let weight = V::splat(*weights[t].add(p));
-                for m in 0..M {
-                    acc[t][m] = weight.fma(value[m], acc[t][m]);
-                }
-            }
-        }
-        for t in 0..N {
-            for p in seen[t].start.max(joint.end)..seen[t].end {
-                let weight = V::splat(*weights[t].add(p));
-                for m in 0..M {
-                    acc[t][m] =
-                        weight.fma(V::load(v.add(p * values.v_dim + m * V::LANES)), acc[t][m]);
-                }
-            }
-        }
-        for t in 0..N {
-            for m in 0..M {
-                acc[t][m].store(values.out.add(which[t] * values.v_dim + at + m * V::LANES));
-            }
-        }
-    }
 }

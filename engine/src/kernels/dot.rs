@@ -1,10 +1,14 @@
-//! The register block: dot products of a group of rows with a few tokens, in the one order of every product.
+//! The register block: dot products of a group of rows with a few tokens, in the one order of every matrix product.
 //!
 //! Eight lanes along the columns (lane j takes c = j mod 8), fused multiply-add in ascending c, short rows padded
 //! with zeros, then the tree of [`Simd::store_sums`]. Operands are packed so that both are read straight on:
 //!
 //! - rows: `[columns / 8][GROUP][ROWS][8]`: vector m holds the rows `m * ROWS ..`;
 //! - tokens: `[columns / 8][N][8]`.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "register blocks are indexed by token and vector alike"
+)]
 
 use super::simd::{GROUP, Simd};
 
@@ -36,14 +40,15 @@ pub(super) unsafe fn accumulate<V: Simd, const N: usize>(
     for _ in 0..chunks {
         // SAFETY: one more chunk of each.
         unsafe {
-            let mut w = [V::splat(0.0); GROUP];
-            for (m, w) in w.iter_mut().enumerate() {
-                *w = V::load(rows.add(m * V::LANES));
+            // Tokens first: N + 1 registers besides the accumulators, where AVX2 has four to spare.
+            let mut x = [V::splat(0.0); N];
+            for (t, x) in x.iter_mut().enumerate() {
+                *x = V::load_shared(tokens.add(t * 8));
             }
-            for (t, acc) in acc.iter_mut().enumerate() {
-                let x = V::load_shared(tokens.add(t * 8));
-                for (m, acc) in acc.iter_mut().enumerate() {
-                    *acc = w[m].fma(x, *acc);
+            for m in 0..GROUP {
+                let w = V::load(rows.add(m * V::LANES));
+                for t in 0..N {
+                    acc[t][m] = w.fma(x[t], acc[t][m]);
                 }
             }
             rows = rows.add(GROUP * V::LANES);

@@ -87,35 +87,17 @@ impl Isa {
     pub(super) fn run<K: Kernel>(self, kernel: K) -> K::Output {
         match self {
             // SAFETY: needs no instruction set.
-            Self::Portable => unsafe { kernel.run::<Portable>() },
+            Self::Portable => unsafe { Portable::enter(kernel) },
             // SAFETY: only an available `Isa` is ever run.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx2 => unsafe { avx2(kernel) },
+            Self::Avx2 => unsafe { Avx2::enter(kernel) },
             // SAFETY: only an available `Isa` is ever run.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { avx512(kernel) },
+            Self::Avx512 => unsafe { Avx512::enter(kernel) },
             #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("{self} is not available"),
         }
     }
-}
-
-/// # Safety
-/// Needs the features named.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn avx2<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the features are enabled here.
-    unsafe { kernel.run::<Avx2>() }
-}
-
-/// # Safety
-/// Needs the features named.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn avx512<K: Kernel>(kernel: K) -> K::Output {
-    // SAFETY: the features are enabled here.
-    unsafe { kernel.run::<Avx512>() }
 }
 
 impl std::fmt::Display for Isa {

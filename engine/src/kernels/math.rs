@@ -104,10 +104,10 @@ pub(super) unsafe fn tanh_real<V: Real>(x: V) -> V {
     // (tanh a - a) / a^3 as a polynomial in a^2, for a < 0.625.
     const P: [f32; 5] = [
         -5.704_988_7e-3,
-        2.063_908_9e-2,
+        2.063_909e-2,
         -5.373_971_5e-2,
         1.333_144_2e-1,
-        -0.333_332_82,
+        -0.333_332_8,
     ];
     // SAFETY: the caller has the instruction set.
     unsafe {
@@ -142,7 +142,7 @@ pub(super) unsafe fn silu_real<V: Real>(x: V) -> V {
 #[inline(always)]
 pub(super) unsafe fn gelu_tanh_real<V: Real>(x: V) -> V {
     // (1 + tanh u) / 2 = 1 / (1 + e^(-2 u)).
-    const MINUS_TWO_ROOT: f32 = -1.595_769_1;
+    const MINUS_TWO_ROOT: f32 = -1.595_769;
     // SAFETY: the caller has the instruction set.
     unsafe {
         let cubic = x.mul(x).fma(V::splat(0.044_715), V::splat(1.0));

@@ -15,10 +15,16 @@ use super::panel::{COLS_UNIT, fill};
 use super::simd::{GROUP, Kernel, Simd};
 use super::{Layout, Matrix};
 
-/// Columns of a panel when many tokens pass over it: a tile of tokens then fits the first-level cache.
-const COLS: usize = 1024;
-/// Rows of such a panel: 192 KiB.
+/// Columns of a panel when many tokens pass over it: a group of rows and a tile of tokens then share the first-level
+/// cache. Rows of up to `WHOLE` columns are not cut.
+const COLS: usize = 512;
+const WHOLE: usize = 640;
+/// Rows of such a panel: 96 to 120 KiB.
 const ROWS: usize = 48;
+/// Most tokens that pass over a panel: they are still in a cache when the next panel comes.
+const TOKENS: usize = 512;
+/// The same where rows are cut: the sums kept between the pieces stay in the second-level cache.
+const CUT_TOKENS: usize = 256;
 /// Rows and columns of a panel that a single tile of tokens passes over: 32 KiB.
 const FEW_ROWS: usize = 32;
 const FEW_COLS: usize = 256;
@@ -110,10 +116,12 @@ fn multiply(isa: Isa, packed: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
     let most_rows = if tiles == 1 { usize::MAX } else { ROWS };
     let rows = w.rows.div_ceil(wanted).next_multiple_of(16).min(most_rows);
     let by_rows = w.rows.div_ceil(rows);
+    let most_tokens = if w.cols > WHOLE { CUT_TOKENS } else { TOKENS };
     let by_tiles = wanted.div_ceil(by_rows).min(tiles.div_ceil(4));
+    let by_tiles = by_tiles.max(n.div_ceil(most_tokens)).min(tiles);
     let y = Outputs(y.as_mut_ptr());
     let run = |task: usize| {
-        let (at, part) = (task / by_tiles * rows, task % by_tiles);
+        let (at, part) = (task % by_rows * rows, task / by_rows);
         POOL.with(|pool| {
             pool.with(|panel| {
                 pool.with(|sums| {
@@ -166,14 +174,11 @@ impl Kernel for Task<'_, '_> {
     unsafe fn run<V: Simd>(self) {
         let (group, cols) = (GROUP * V::ROWS, self.w.cols);
         let single = self.tiles.len() == 1;
-        let (most_rows, most_cols) = if single {
-            (FEW_ROWS, FEW_COLS)
-        } else {
-            (ROWS, COLS)
+        let (most_rows, piece) = match (single, cols <= WHOLE) {
+            (true, _) => (FEW_ROWS, FEW_COLS),
+            (false, true) => (ROWS, cols.next_multiple_of(COLS_UNIT)),
+            (false, false) => (ROWS, COLS),
         };
-        let piece = cols
-            .div_ceil(cols.div_ceil(most_cols))
-            .next_multiple_of(COLS_UNIT);
         let pieces = cols.div_ceil(piece);
         let tokens = self
             .tiles
@@ -220,7 +225,7 @@ impl Kernel for Task<'_, '_> {
                                 stride: self.w.rows,
                                 n_rows: (rows.len() - at).min(group),
                             };
-                            with_tokens!(len, run_block::<V>(block));
+                            with_tokens!(len, enter_block::<V>(block));
                             if pieces > 1 {
                                 sums = sums.add(len * GROUP * V::LANES);
                             }
@@ -246,24 +251,41 @@ struct Block {
     n_rows: usize,
 }
 
+/// Runs a block in a function of its own, so that all vector registers are its own: inlined between the unpackers it
+/// would spill. The compiler does not keep `inline(never)` where instruction sets are enabled, hence here.
+///
 /// # Safety
 /// Needs the instruction set of V; the pointers have what their docs say.
-#[inline(always)]
-unsafe fn run_block<V: Simd, const N: usize>(b: Block) {
+#[inline(never)]
+unsafe fn enter_block<V: Simd, const N: usize>(block: Block) {
     // SAFETY: the caller's.
-    unsafe {
-        let mut acc = zero::<V, N>();
-        if !b.first {
-            for (i, acc) in acc.as_flattened_mut().iter_mut().enumerate() {
-                *acc = V::load(b.kept.add(i * V::LANES));
+    unsafe { V::enter(BlockOf::<N>(block)) }
+}
+
+/// A register block of N tokens.
+struct BlockOf<const N: usize>(Block);
+
+impl<const N: usize> Kernel for BlockOf<N> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<V: Simd>(self) {
+        let b = self.0;
+        // SAFETY: the caller has the instruction set; the pointers have what their docs say.
+        unsafe {
+            let mut acc = zero::<V, N>();
+            if !b.first {
+                for (i, acc) in acc.as_flattened_mut().iter_mut().enumerate() {
+                    *acc = V::load(b.kept.add(i * V::LANES));
+                }
             }
-        }
-        let acc = accumulate::<V, N>(b.rows, b.tokens, b.chunks, acc);
-        if b.last {
-            finish::<V, N>(acc, b.out, b.stride, b.n_rows);
-        } else {
-            for (i, acc) in acc.as_flattened().iter().enumerate() {
-                acc.store(b.kept.add(i * V::LANES));
+            let acc = accumulate::<V, N>(b.rows, b.tokens, b.chunks, acc);
+            if b.last {
+                finish::<V, N>(acc, b.out, b.stride, b.n_rows);
+            } else {
+                for (i, acc) in acc.as_flattened().iter().enumerate() {
+                    acc.store(b.kept.add(i * V::LANES));
+                }
             }
         }
     }

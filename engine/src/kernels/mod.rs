@@ -7,19 +7,21 @@
 //! | file | holds |
 //! |---|---|
 //! | `matmul.rs` | y = W x: how the work is cut, and one row of a stored matrix |
-//! | `dot.rs` | the register block, and with it the order of every product |
+//! | `dot.rs` | the register block, and with it the order of every matrix product |
 //! | `panel.rs` | rows of weights in the order in which the register block reads them |
 //! | `unpack.rs` | stored blocks to f32, eight at a time |
 //! | `attention.rs` | attention of a tile of queries over cached blocks |
+//! | `attention_steps.rs` | its steps over one block |
 //! | `elementwise.rs` | norms, activations, softmax |
 //! | `math.rs` | exp, tanh, sigmoid, ln |
 //! | `simd/` | vectors: the instruction set as a parameter |
 //! | `isa.rs` | the choice of instruction set |
 //! | `limits.rs` | the peaks of this machine, measured |
 //! | `buffer.rs` | scratch memory |
-//! | `tests.rs` | every instruction set against the portable one, and that against f64 |
+//! | `tests/` | every instruction set against the portable one, and that against f64 |
 
 mod attention;
+mod attention_steps;
 mod buffer;
 mod dot;
 mod elementwise;

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::{GROUP, Real, Rows, Simd};
+use super::{GROUP, Kernel, Real, Rows, Simd};
 
 /// Eight lanes.
 #[derive(Clone, Copy)]
@@ -89,6 +89,12 @@ impl Simd for Avx2 {
     const ROWS: usize = 1;
     const TOKENS: usize = 3;
     type Int = __m256i;
+
+    #[target_feature(enable = "avx2,fma,f16c")]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: above.
+        unsafe { kernel.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{max_lane, tree};
-use super::{GROUP, Real, Rows, Simd};
+use super::{GROUP, Kernel, Real, Rows, Simd};
 
 /// Sixteen lanes: eight of one row, eight of the next.
 #[derive(Clone, Copy)]
@@ -83,6 +83,12 @@ impl Simd for Avx512 {
     const ROWS: usize = 2;
     const TOKENS: usize = 6;
     type Int = __m512i;
+
+    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: above.
+        unsafe { kernel.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {

@@ -66,6 +66,9 @@ pub(super) trait Simd: Real {
     /// 32-bit integers, as many as the vector has elements.
     type Int: Copy;
 
+    /// Runs a kernel in a function of its own, compiled for the instruction set.
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
+
     /// `LANES` values.
     unsafe fn load(p: *const f32) -> Self;
     /// `LANES` values.
@@ -119,8 +122,8 @@ pub(super) trait Kernel {
     /// What it gives.
     type Output;
 
-    /// Does the work. Must be `#[inline(always)]`, and so must be all that takes `V`: the caller is the function
-    /// that has the instruction set enabled.
+    /// Does the work. Must be `#[inline(always)]`, and so must be all that takes `V`: the caller is
+    /// [`Simd::enter`], which has the instruction set enabled.
     ///
     /// # Safety
     /// Needs the instruction set of V.

@@ -1,6 +1,6 @@
 //! Plain Rust: what every other instruction set must agree with, bit for bit.
 
-use super::{GROUP, Real, Rows, Simd};
+use super::{GROUP, Kernel, Real, Rows, Simd};
 
 impl Real for f32 {
     #[inline(always)]
@@ -98,6 +98,11 @@ impl Simd for Portable {
     const ROWS: usize = 1;
     const TOKENS: usize = 2;
     type Int = [i32; 8];
+
+    unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
+        // SAFETY: needs no instruction set.
+        unsafe { kernel.run::<Self>() }
+    }
 
     #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {

@@ -1,0 +1,136 @@
+//! Matrix products of every stored type.
+
+use proptest::prelude::*;
+
+use super::{Noise, bits, isas};
+use crate::format::StoredType;
+use crate::kernels::matmul::matmul_on;
+use crate::kernels::{Layout, Matrix, matmul, unpack_row};
+
+/// The order of every product, in a plain loop.
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut l = [0.0f32; 8];
+    for (i, (a, b)) in a.iter().zip(b).enumerate() {
+        l[i % 8] = a.mul_add(*b, l[i % 8]);
+    }
+    ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
+}
+
+fn pool(threads: usize) -> rayon::ThreadPool {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build()
+        .unwrap()
+}
+
+/// Every instruction set, with 1 and 2 threads and token by token, gives what the plain loop gives.
+fn check_matmul(w: &Matrix<'_>, n: usize, noise: &mut Noise) {
+    let x = noise.floats(n * w.cols);
+    let mut rows = vec![0.0; w.rows * w.cols];
+    for (r, row) in rows.chunks_exact_mut(w.cols).enumerate() {
+        unpack_row(w, r, row);
+    }
+    let mut expected = vec![0.0; n * w.rows];
+    for (y, x) in expected
+        .chunks_exact_mut(w.rows)
+        .zip(x.chunks_exact(w.cols))
+    {
+        for (y, row) in y.iter_mut().zip(rows.chunks_exact(w.cols)) {
+            *y = dot(row, x);
+        }
+    }
+    for isa in isas() {
+        for threads in [1, 2] {
+            let mut y = vec![f32::NAN; n * w.rows];
+            pool(threads).install(|| matmul_on(isa, &x, n, w, &mut y));
+            assert_eq!(bits(&y), bits(&expected), "{isa}, {threads} threads, {w:?}");
+        }
+        let mut y = vec![f32::NAN; w.rows];
+        matmul_on(isa, &x[..w.cols], 1, w, &mut y);
+        assert_eq!(bits(&y), bits(&expected[..w.rows]), "{isa}, one token");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn products_of_every_type_match_the_plain_loop(
+        ty in prop::sample::select(StoredType::ALL),
+        rows in 1usize..70, blocks in 1usize..9, n in 1usize..30, seed: u64,
+    ) {
+        let noise = &mut Noise(seed);
+        let cols = if ty.info().block == 1 { blocks * 13 } else { blocks * ty.info().block };
+        let data = noise.stored(ty, rows * cols);
+        check_matmul(&Matrix { ty, rows, cols, layout: Layout::RowMajor, data: &data }, n, noise);
+    }
+
+    #[test]
+    fn products_of_columns_match_the_plain_loop(
+        ty in prop::sample::select(&[StoredType::F32, StoredType::F16, StoredType::BF16][..]),
+        rows in 1usize..50, cols in 1usize..300, n in 1usize..20, before in 0usize..9, after in 0usize..9, seed: u64,
+    ) {
+        let noise = &mut Noise(seed);
+        let stride = before + rows + after;
+        let data = noise.stored(ty, stride * cols);
+        let layout = Layout::ColMajor { stride, offset: before };
+        check_matmul(&Matrix { ty, rows, cols, layout, data: &data }, n, noise);
+    }
+}
+
+#[test]
+fn long_rows_and_many_tasks_match_the_plain_loop() {
+    let noise = &mut Noise(1);
+    for (ty, rows, cols, n) in [
+        (StoredType::Q4_1, 200, 2336, 37),
+        (StoredType::BF16, 130, 5003, 13),
+        (StoredType::Q4_K, 48, 16384, 9),
+        (StoredType::Q8_0, 600, 576, 65),
+        (StoredType::F32, 33, 1031, 200),
+    ] {
+        let data = noise.stored(ty, rows * cols);
+        check_matmul(
+            &Matrix {
+                ty,
+                rows,
+                cols,
+                layout: Layout::RowMajor,
+                data: &data,
+            },
+            n,
+            noise,
+        );
+    }
+}
+
+#[test]
+fn products_are_those_of_f64_to_rounding() {
+    let noise = &mut Noise(2);
+    for &ty in StoredType::ALL {
+        let (rows, cols, n) = (20, 2048, 3);
+        let data = noise.stored(ty, rows * cols);
+        let w = Matrix {
+            ty,
+            rows,
+            cols,
+            layout: Layout::RowMajor,
+            data: &data,
+        };
+        let x = noise.floats(n * cols);
+        let mut y = vec![0.0; n * rows];
+        matmul(&x, n, &w, &mut y);
+        let mut row = vec![0.0; cols];
+        for r in 0..rows {
+            unpack_row(&w, r, &mut row);
+            for t in 0..n {
+                let products = row
+                    .iter()
+                    .zip(&x[t * cols..])
+                    .map(|(a, b)| f64::from(*a) * f64::from(*b));
+                let (sum, size) = products.fold((0.0, 0.0), |(s, a), p| (s + p, a + p.abs()));
+                let error = (f64::from(y[t * rows + r]) - sum).abs();
+                assert!(error <= 2e-6 * size, "{ty}: off by {error} of {size}");
+            }
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! Every instruction set that this machine has against plain loops, bit for bit, and those against f64.
+
+mod attention;
+mod elementwise;
+mod matmul;
+
+use super::{Isa, Layout, Matrix, log_sum_exp, silu_mul, softmax};
+use crate::format::StoredType;
+
+/// The instruction sets that this machine has; what it lacks is named on stderr.
+fn isas() -> Vec<Isa> {
+    static ONCE: std::sync::Once = std::sync::Once::new();
+    let (here, lacking): (Vec<_>, Vec<_>) =
+        Isa::ALL.into_iter().partition(|isa| isa.is_available());
+    ONCE.call_once(|| {
+        lacking
+            .iter()
+            .for_each(|isa| eprintln!("{isa}: not run, this machine lacks it"))
+    });
+    here
+}
+
+/// Reproducible noise: splitmix64.
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// In -1 .. 1.
+    fn float(&mut self) -> f32 {
+        (self.next() >> 40) as f32 / (1u64 << 23) as f32 - 1.0
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+
+    /// `n` stored values: any bits where any bits are sound, halves of moderate size for the scales.
+    fn stored(&mut self, ty: StoredType, n: usize) -> Vec<u8> {
+        let info = ty.info();
+        let mut bytes: Vec<u8> = (0..n / info.block * info.bytes)
+            .map(|_| self.next() as u8)
+            .collect();
+        for block in bytes.chunks_exact_mut(info.bytes) {
+            let halves: &[usize] = match ty {
+                StoredType::F32 => {
+                    block.copy_from_slice(&self.float().to_le_bytes());
+                    &[]
+                }
+                StoredType::BF16 => {
+                    block.copy_from_slice(&half::bf16::from_f32(self.float()).to_le_bytes());
+                    &[]
+                }
+                StoredType::F16 | StoredType::Q8_0 | StoredType::Q4_0 | StoredType::Q5_0 => &[0],
+                StoredType::Q4_1 | StoredType::Q5_1 | StoredType::Q4_K | StoredType::Q5_K => {
+                    &[0, 2]
+                }
+                StoredType::Q6_K => &[208],
+            };
+            for &at in halves {
+                let scale = half::f16::from_f32(self.float() * 0.1);
+                block[at..at + 2].copy_from_slice(&scale.to_le_bytes());
+            }
+        }
+        bytes
+    }
+}
+
+fn bits(x: &[f32]) -> Vec<u32> {
+    x.iter().map(|v| v.to_bits()).collect()
+}
+
+#[test]
+fn nothing_gives_nothing() {
+    softmax(&mut []);
+    assert_eq!(log_sum_exp(&[]), f64::NEG_INFINITY);
+    silu_mul(&mut [], &[]);
+    let w = Matrix {
+        ty: StoredType::F32,
+        rows: 2,
+        cols: 0,
+        layout: Layout::RowMajor,
+        data: &[],
+    };
+    let mut y = [1.0; 2];
+    super::matmul(&[], 1, &w, &mut y);
+    assert_eq!(y, [0.0; 2]);
+}
