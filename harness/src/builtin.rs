@@ -1,6 +1,7 @@
 //! The model that is part of the program: `datasets/builtin`, a Hugging Face folder.
 
 use fathom_engine::Model;
+use fathom_engine::format::checkpoint::Checkpoint;
 
 use crate::Result;
 
@@ -10,11 +11,8 @@ pub const TRAINED_LENGTH: usize = 1024;
 /// Opens the built-in model.
 ///
 /// # Errors
-/// When its files do not read, or this build was made without them.
-#[cfg(builtin_model)]
+/// When its files do not read.
 pub fn open() -> Result<Model> {
-    use fathom_engine::format::checkpoint::Checkpoint;
-
     macro_rules! file {
         ($name:literal) => {
             include_bytes!(concat!("../../datasets/builtin/", $name))
@@ -32,16 +30,4 @@ pub fn open() -> Result<Model> {
         &beside,
     )?;
     Ok(Model::from_checkpoint(checkpoint, false)?)
-}
-
-/// Opens the built-in model.
-///
-/// # Errors
-/// Always: this build was made without it.
-#[cfg(not(builtin_model))]
-pub fn open() -> Result<Model> {
-    Err(crate::Error::Usage(
-        "--model builtin: this build has no datasets/builtin; name a checkpoint with --model"
-            .to_owned(),
-    ))
 }
