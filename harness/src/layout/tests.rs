@@ -512,6 +512,31 @@ fn a_sweep_has_its_needles_at_their_depths_and_shares_its_beginnings() -> Result
     sweep_is_exact(&Toy::new(), &Frame::raw("<s>"), &[1024, 2048, 4096, 8192])
 }
 
+#[test]
+fn the_default_suite_fits_the_model_that_comes_with_it() -> Result<()> {
+    let path =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/builtin/tokenizer.json");
+    let json = std::fs::read(&path).map_err(|e| Error::read(&path, e))?;
+    let tokenizer = Tokenizer::from_hf("tokenizer.json", &json, None)?;
+    let mut suite = crate::suite::Suite::load("default")?;
+    suite.file.lengths.retain(|l| l.0 <= 4096);
+    let questions = suite.questions()?;
+    let mut layout = Layout::new(&tokenizer, Frame::raw("<|begin_of_text|>"));
+    for item in suite.items(&questions) {
+        let Some(question) = questions.iter().find(|q| q.id == item.question) else {
+            continue;
+        };
+        let laid = layout.lay(question, &item)?;
+        let Laid::Fits { prompt, .. } = laid else {
+            panic!("{}: {laid:?}", item.id)
+        };
+        if let Context::Length(length) = item.context {
+            assert_eq!(prompt.ids.len(), length, "{}", item.id);
+        }
+    }
+    Ok(())
+}
+
 /// Tokenizers as they come with models: those of this repository, and those of `FATHOM_TEST_TOKENIZERS` (paths with colons
 /// between). A few lengths, every frame and filler; a million tokens.
 #[test]
