@@ -63,8 +63,11 @@ fn run_args<'a>(model: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     args
 }
 
+/// Names and contents.
+type Files = Vec<(String, Vec<u8>)>;
+
 /// Every file of a folder.
-fn files(dir: &Path) -> Result<Vec<(String, Vec<u8>)>, Box<dyn Error>> {
+fn files(dir: &Path) -> Result<Files, Box<dyn Error>> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir)? {
         let entry = entry?;

@@ -251,6 +251,6 @@ fn look() {
     };
     let one = made_up(&to.join("falling"), 6);
     let other = made_up(&to.join("steady"), 0);
-    render(&[one.clone()], &to.join("one")).unwrap();
+    render(std::slice::from_ref(&one), &to.join("one")).unwrap();
     render(&[other, one], &to.join("two")).unwrap();
 }

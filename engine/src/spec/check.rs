@@ -4,7 +4,7 @@ use super::{Activation, Attention, Ffn, ModelSpec, Moe};
 use crate::{Error, Result};
 
 /// Widest head: the rotary embedding's table is made before any tensor is checked.
-const MAX_HEAD_DIM: usize = 1 << 16;
+pub(super) const MAX_HEAD_DIM: usize = 1 << 16;
 /// Largest number of experts.
 const MAX_EXPERTS: usize = 1 << 16;
 

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use super::check::MAX_HEAD_DIM;
 use super::keys::Keys;
 use super::{Pairing, Rope};
 use crate::Result;
@@ -45,6 +46,9 @@ pub fn from_hf(
     default_theta: f64,
     pairing: Pairing,
 ) -> Result<Rope> {
+    if rotary_dim > MAX_HEAD_DIM {
+        return Err(keys.error("head_dim", "at most 65536"));
+    }
     let old_theta = keys.opt_number("rope_theta")?;
     let empty = Map::<String, Value>::new();
     let (object, prefix) = match keys.opt_object("rope_parameters")? {
@@ -113,6 +117,9 @@ pub fn from_gguf(
     factors: Option<&[f32]>,
     pairing: Pairing,
 ) -> Result<Rope> {
+    if rotary_dim > MAX_HEAD_DIM {
+        return Err(keys.error("rope.dimension_count", "at most 65536"));
+    }
     let theta = keys.positive_or("rope.freq_base", 10_000.0)?;
     let unscaled = default_inv_freq(theta, rotary_dim);
     let mut inv_freq = unscaled.clone();
