@@ -16,7 +16,7 @@ use crate::{Error, Result};
 /// Tokens that are evaluated before anybody is asked whether to go on.
 pub const PIECE: usize = 512;
 /// Tokens of the prompt whose logits are the fingerprint.
-const FINGERPRINT_TOKENS: usize = 64;
+const FINGERPRINT_TOKENS: usize = 256;
 
 /// A model in this process.
 #[derive(Debug)]
