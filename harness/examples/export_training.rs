@@ -5,13 +5,14 @@
 //!     --task last-state --n 1000 --split train --tokens 400 [--size small] [--seed 1]
 //! ```
 //!
-//! Tasks: last-state, arc-order, knowledge, claims. A token counts as four bytes; a document whose passages are
-//! longer than `--tokens` is not cut.
+//! Tasks: last-state, arc-order, knowledge, claims (two lines each); rank, contradict, replicate. A token counts as four
+//! bytes; a document whose passages are longer than `--tokens` is not cut.
 
 use std::io::Write as _;
 
 use clap::Parser;
-use fathom_harness::tasks::{export::export, novel};
+use fathom_harness::tasks::{export::export, novel, papers};
+use serde::de::DeserializeOwned;
 
 #[derive(Parser)]
 struct Args {
@@ -31,19 +32,29 @@ struct Args {
 
 fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let named = |name: &str| serde_json::Value::String(name.to_string());
-    let params = novel::Params {
-        task: serde_json::from_value(named(&args.task))?,
-        size: serde_json::from_value(named(&args.size))?,
-        split: serde_json::from_value(named(&args.split))?,
-    };
+    let (size, split) = (named(&args.size)?, named(&args.split)?);
     let mut out = std::io::stdout().lock();
     for index in 0..args.n {
-        for question in novel::question(params, args.seed, index) {
+        let questions = match named(&args.task) {
+            Ok(task) => novel::question(novel::Params { task, size, split }, args.seed, index),
+            Err(_) => {
+                let task = named(&args.task)?;
+                vec![papers::question(
+                    papers::Params { task, size, split },
+                    args.seed,
+                    index,
+                )]
+            }
+        };
+        for question in questions {
             if let Some(line) = export(&question, args.tokens)? {
                 writeln!(out, "{}", line.json())?;
             }
         }
     }
     Ok(())
+}
+
+fn named<T: DeserializeOwned>(name: &str) -> Result<T, serde_json::Error> {
+    serde_json::from_value(name.into())
 }

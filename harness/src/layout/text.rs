@@ -24,7 +24,8 @@ pub fn join(segments: &[Segment], joint: &str) -> (String, Vec<Range<usize>>) {
     for segment in segments {
         match segment {
             Segment::Piece(piece) => {
-                let text = if out.is_empty() {
+                // Two paragraphs in a row are one empty line apart, not two.
+                let text = if out.is_empty() || out.ends_with("\n\n") {
                     piece.text.trim_start()
                 } else {
                     &piece.text
@@ -86,11 +87,15 @@ mod tests {
             Segment::Piece(&a),
             unit("Two.", "\n\n"),
             Segment::Piece(&b),
+            Segment::Piece(&b),
             unit("Three.", " "),
         ];
         let (text, evidence) = join(&parts, " ");
-        assert_eq!(text, "One. Needle.\n\nTwo.\n\nScene two.\n\nThree.");
+        assert_eq!(
+            text,
+            "One. Needle.\n\nTwo.\n\nScene two.\n\nScene two.\n\nThree."
+        );
         let found: Vec<&str> = evidence.into_iter().map(|r| &text[r]).collect();
-        assert_eq!(found, ["Needle.", "Scene two."]);
+        assert_eq!(found, ["Needle.", "Scene two.", "Scene two."]);
     }
 }

@@ -39,6 +39,10 @@ const BUILT_IN: &[(&str, &str)] = &[
         include_str!("../../../datasets/suites/needle.toml"),
     ),
     ("novel", include_str!("../../../datasets/suites/novel.toml")),
+    (
+        "papers",
+        include_str!("../../../datasets/suites/papers.toml"),
+    ),
     ("sweep", include_str!("../../../datasets/suites/sweep.toml")),
 ];
 

@@ -6,7 +6,7 @@ use super::Suite;
 use super::file::{FillerChoice, TaskEntry, told};
 use crate::item::{Filler, Magic, Question, Scorer};
 use crate::rng::derive;
-use crate::tasks::{needle, novel, own, sweep};
+use crate::tasks::{needle, novel, own, papers, sweep};
 use crate::{Error, Result};
 
 /// A kind of task.
@@ -60,6 +60,12 @@ pub const KINDS: &[Kind] = &[
         make: make_novel,
     },
     Kind {
+        name: "papers",
+        summary: "several studies to judge against each other: a ranking by a stated criterion, contradictions, replications",
+        parameters: &["task", "size", "split"],
+        make: make_papers,
+    },
+    Kind {
         name: "own",
         summary: "your own documents and questions, with the evidence marked",
         parameters: &["documents", "questions"],
@@ -91,6 +97,7 @@ pub fn check(suite: &Suite, index: usize, task: &TaskEntry) -> Result<()> {
             .check()
             .map_err(|(field, found, expected)| wrong(suite, index, field, found, expected)),
         "novel" => parameters::<novel::Params>(suite, index, task).map(drop),
+        "papers" => parameters::<papers::Params>(suite, index, task).map(drop),
         _ => parameters::<own::Own>(suite, index, task).map(drop),
     }
 }
@@ -170,6 +177,17 @@ fn make_novel(suite: &Suite, index: usize, task: &TaskEntry) -> Result<Vec<Quest
     let name = format!("novel/{}", p.task.name());
     Ok(adopt(
         novel::questions(p, suite.file.seed, task.questions),
+        &name,
+        suite,
+        task,
+    ))
+}
+
+fn make_papers(suite: &Suite, index: usize, task: &TaskEntry) -> Result<Vec<Question>> {
+    let p: papers::Params = parameters(suite, index, task)?;
+    let name = format!("papers/{}", p.task.name());
+    Ok(adopt(
+        papers::questions(p, suite.file.seed, task.questions),
         &name,
         suite,
         task,

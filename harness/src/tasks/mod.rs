@@ -5,6 +5,7 @@
 //! | `needle.rs` | facts in a haystack, as in RULER |
 //! | `magic.rs` | keys and values of needles |
 //! | `novel/` | people who change, over the chapters of a generated book |
+//! | `papers/` | several studies, judged against each other |
 //! | `facts.rs` | the solver that proves a question sound |
 //! | `shortcuts.rs` | ways to answer without reading, which must not pay |
 //! | `reading.rs` | what novels and papers have in common |
@@ -18,6 +19,7 @@ pub mod magic;
 pub mod needle;
 pub mod novel;
 pub mod own;
+pub mod papers;
 pub mod reading;
 pub mod shortcuts;
 pub mod sweep;

@@ -9,12 +9,12 @@ use crate::rng::Rng;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Size {
-    /// Only what the question is about and its decoys: some 250 to 450 words.
+    /// Only what the question is about and its decoys: a novel of some 300 words.
     #[default]
     Small,
-    /// More people or papers, and other matters between: some 700 to 1 200 words.
+    /// More people or papers, and other matters between: a novel of some 900 words.
     Medium,
-    /// More still: some 2 000 to 3 000 words.
+    /// More still: a novel of some 2 000 words.
     Large,
 }
 

@@ -70,6 +70,8 @@ impl Shortcut {
         let scores: Vec<f64> = match self {
             Self::FirstMention => order_scores(view, "", false),
             Self::LastMention => order_scores(view, "", true),
+            // Without a subject there is nothing to be near to.
+            Self::LastNearSubject if view.subject.is_empty() => vec![0.0; view.options.len()],
             Self::LastNearSubject => order_scores(view, view.subject, true),
             Self::MostFrequent => view.options.iter().map(|o| frequency(view, o)).collect(),
             Self::BestPassage => passage_scores(view),
@@ -123,6 +125,9 @@ impl Balance {
         for (shortcut, right) in Shortcut::ARRANGED.iter().zip(self.right) {
             if wrong >= enough {
                 break;
+            }
+            if *shortcut == Shortcut::LastNearSubject && view.subject.is_empty() {
+                continue;
             }
             let guess = *rng.choose(&shortcut.candidates(view));
             wrong += usize::from((guess == correct) != right);

@@ -31,3 +31,8 @@ mod words;
 mod world;
 
 pub use questions::{Params, Task, question, questions};
+
+/// The surnames of a split.
+pub(in crate::tasks) fn surnames(split: super::reading::Split) -> &'static [&'static str] {
+    cast::names(split).surnames
+}

@@ -168,7 +168,7 @@ fn single(
                 never: case
                     .never
                     .iter()
-                    .flat_map(|&step| mentions(wording, step))
+                    .map(|&(kind, value)| wording.phrase(kind, value))
                     .collect(),
             };
             (Task::Arc, ask, "", scorer, expected, 300)
