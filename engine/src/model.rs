@@ -125,11 +125,8 @@ impl Model {
         });
         layers.sum()
     }
-}
 
-/// The same model with an edited spec, for as long as it is borrowed: how a fault is evaluated.
-impl Model {
-    /// Replaces the spec after checking it against the weights' shapes.
+    /// The same model with an edited spec, checked against the weights' shapes: how a fault is evaluated.
     ///
     /// # Errors
     /// The edit contradicts itself or the weights.

@@ -316,3 +316,51 @@ fn central_scores(view: &View) -> Vec<f64> {
         })
         .collect()
 }
+
+/// What guessers score on many questions, for the tests of the generators.
+#[cfg(test)]
+#[derive(Default)]
+pub struct Census {
+    questions: usize,
+    options: usize,
+    hits: [f64; Shortcut::ALL.len()],
+    positions: Vec<f64>,
+}
+
+#[cfg(test)]
+impl Census {
+    /// Lets every guesser answer one question.
+    pub fn add(&mut self, view: &View<'_>, correct: usize) {
+        self.questions += 1;
+        self.options = view.options.len();
+        self.positions.resize(self.options, 0.0);
+        self.positions[correct] += 1.0;
+        for (hit, shortcut) in self.hits.iter_mut().zip(Shortcut::ALL) {
+            *hit += shortcut.right(view, correct);
+        }
+    }
+
+    /// A line of rates, `!` behind what is not like chance; and how many those are. `free` is shown and not judged.
+    pub fn line(&self, free: Option<Shortcut>, judge_positions: bool) -> (String, usize) {
+        let n = self.questions as f64;
+        let chance = 1.0 / self.options as f64;
+        // Within 3.3 standard deviations of a guesser's hits: 99.9 %.
+        let like_chance =
+            |hits: f64| (hits - n * chance).abs() <= 3.3 * (n * chance * (1.0 - chance)).sqrt();
+        let mut line = format!("n {n} chance {chance:.3}:");
+        let mut bad = 0;
+        for (&hits, shortcut) in self.hits.iter().zip(Shortcut::ALL) {
+            let odd = free != Some(shortcut) && !like_chance(hits);
+            bad += usize::from(odd);
+            let mark = if odd { "!" } else { "" };
+            line += &format!(" {shortcut:?} {:.3}{mark}", hits / n);
+        }
+        for (position, &count) in self.positions.iter().enumerate() {
+            if judge_positions && !like_chance(count) {
+                bad += 1;
+                line += &format!(" position {position} {count}!");
+            }
+        }
+        (line, bad)
+    }
+}

@@ -1,10 +1,10 @@
 //! Soundness, shortcuts and prose of the novels.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use super::super::facts::Query as _;
 use super::super::reading::{Size, Split};
-use super::super::shortcuts::Shortcut;
+use super::super::shortcuts::{Census, Shortcut};
 use super::cast::names;
 use super::evidence::evidence;
 use super::questions::{Params, Task, draw, questions};
@@ -58,12 +58,6 @@ fn every_question_has_one_answer_and_needs_all_of_its_evidence() {
     }
 }
 
-/// Whether a guesser who is right `hits` times of `n` may be one who is right with probability `p`: within 3.3 standard
-/// deviations (99.9 %).
-fn like_chance(hits: f64, n: f64, p: f64) -> bool {
-    (hits - n * p).abs() <= 3.3 * (n * p * (1.0 - p)).sqrt()
-}
-
 #[test]
 fn shortcuts_are_right_as_often_as_chance() {
     measure_shortcuts(&[Size::Small, Size::Medium]);
@@ -84,55 +78,23 @@ fn measure_shortcuts(sizes: &[Size]) {
         Task::Claims,
     ] {
         for &size in sizes {
-            let n = 400;
-            let mut hits = [0.0; Shortcut::ALL.len()];
-            let mut positions: HashMap<usize, f64> = HashMap::new();
-            let mut options = 0;
-            for index in 0..n {
+            let mut census = Census::default();
+            for index in 0..400 {
                 let mut rng = Rng::of(11, task.name(), index, "shortcuts");
-                let (book, _) = draw(
-                    &mut rng,
-                    Params {
-                        task,
-                        size,
-                        split: Split::Test,
-                    },
-                );
+                let split = Split::Test;
+                let (book, _) = draw(&mut rng, Params { task, size, split });
                 let (view, correct) = if task == Task::Claims {
                     book.claims_view()
                 } else {
                     book.view()
                 };
-                for (hit, shortcut) in hits.iter_mut().zip(Shortcut::ALL) {
-                    *hit += shortcut.right(&view, correct);
-                }
-                *positions.entry(correct).or_default() += 1.0;
-                options = view.options.len();
+                census.add(&view, correct);
             }
-            let p = 1.0 / options as f64;
-            report += &format!("{:12}{size:?} n {n} chance {p:.3}:", task.name());
-            for (hit, shortcut) in hits.iter().zip(Shortcut::ALL) {
-                // Following one person's passages is a part of reading, not a way around it: shown, not bounded
-                // (METHODOLOGY.md).
-                let free = shortcut == Shortcut::LastNearSubject;
-                let mark = if free || like_chance(*hit, n as f64, p) {
-                    ""
-                } else {
-                    "!"
-                };
-                bad += mark.len();
-                report += &format!(" {shortcut:?} {:.3}{mark}", hit / n as f64);
-            }
-            if task != Task::Claims {
-                for position in 0..options {
-                    let count = positions.get(&position).copied().unwrap_or_default();
-                    if !like_chance(count, n as f64, p) {
-                        bad += 1;
-                        report += &format!(" position {position} {count}!");
-                    }
-                }
-            }
-            report += "\n";
+            // Following one person's passages is a part of reading, not a way around it (METHODOLOGY.md).
+            let free = Some(Shortcut::LastNearSubject);
+            let (line, odd) = census.line(free, task != Task::Claims);
+            report += &format!("{:12}{size:?} {line}\n", task.name());
+            bad += odd;
         }
     }
     println!("{report}");

@@ -2,7 +2,7 @@
 
 use super::super::facts::possible;
 use super::super::reading::{Size, Split};
-use super::super::shortcuts::{Shortcut, best_passage};
+use super::super::shortcuts::{Census, best_passage};
 use super::questions::{Asked, Params, Task, draw, questions};
 use super::words::{Sentences, TEST, TRAIN};
 use super::world::{Relation, evidence};
@@ -49,10 +49,6 @@ fn every_question_has_one_answer_and_needs_all_of_its_evidence() {
     assert_eq!(refused, 0, "of 108 refused by the proof");
 }
 
-fn like_chance(hits: f64, n: f64, p: f64) -> bool {
-    (hits - n * p).abs() <= 3.3 * (n * p * (1.0 - p)).sqrt()
-}
-
 #[test]
 fn shortcuts_are_right_as_often_as_chance() {
     measure_shortcuts(&[Size::Small, Size::Medium]);
@@ -68,42 +64,17 @@ fn measure_shortcuts(sizes: &[Size]) {
     let mut bad = 0;
     for task in [Task::Contradict, Task::Replicate] {
         for &size in sizes {
-            let n = 400;
-            let mut hits = [0.0; Shortcut::ALL.len()];
-            let mut positions = [0.0; 4];
-            for index in 0..n {
+            let mut census = Census::default();
+            for index in 0..400 {
                 let mut rng = Rng::of(12, task.name(), index, "shortcuts");
-                let asked = draw(
-                    &mut rng,
-                    Params {
-                        task,
-                        size,
-                        split: Split::Test,
-                    },
-                );
+                let split = Split::Test;
+                let asked = draw(&mut rng, Params { task, size, split });
                 let (view, correct) = asked.view();
-                positions[correct] += 1.0;
-                for (hit, shortcut) in hits.iter_mut().zip(Shortcut::ALL) {
-                    *hit += shortcut.right(&view, correct);
-                }
+                census.add(&view, correct);
             }
-            report += &format!("{:12}{size:?} n {n} chance 0.250:", task.name());
-            for (hit, shortcut) in hits.iter().zip(Shortcut::ALL) {
-                let mark = if like_chance(*hit, n as f64, 0.25) {
-                    ""
-                } else {
-                    "!"
-                };
-                bad += mark.len();
-                report += &format!(" {shortcut:?} {:.3}{mark}", hit / n as f64);
-            }
-            for (i, count) in positions.into_iter().enumerate() {
-                if !like_chance(count, n as f64, 0.25) {
-                    bad += 1;
-                    report += &format!(" position {i} {count}!");
-                }
-            }
-            report += "\n";
+            let (line, odd) = census.line(None, true);
+            report += &format!("{:12}{size:?} {line}\n", task.name());
+            bad += odd;
         }
     }
     println!("{report}");

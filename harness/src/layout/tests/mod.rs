@@ -1,7 +1,6 @@
 //! Property tests of the layout, with a tokenizer whose tokens depend on their neighbours as those of real ones do.
 
 use fathom_engine::Result as EngineResult;
-use fathom_engine::tokenizer::Tokenizer;
 use proptest::prelude::*;
 
 use super::*;
@@ -104,6 +103,15 @@ fn fillers() -> Vec<Filler> {
     ]
 }
 
+/// A question for one of `keys` needles.
+fn needle(keys: usize, filler: &Filler) -> Question {
+    let needle = Needle {
+        keys,
+        ..Needle::default()
+    };
+    needle::questions("s", "t", &needle, filler, 1, 3).remove(0)
+}
+
 fn fits(laid: Laid) -> Option<Prompt> {
     match laid {
         Laid::Fits { prompt, .. } => Some(prompt),
@@ -185,17 +193,7 @@ proptest! {
 #[test]
 fn a_needle_stands_at_its_depth() -> Result<()> {
     let toy = Toy::new();
-    let question = &needle::questions(
-        "s",
-        "t",
-        &Needle {
-            keys: 8,
-            ..Needle::default()
-        },
-        &fillers()[0],
-        1,
-        3,
-    )[0];
+    let question = &needle(8, &fillers()[0]);
     let mut layout = Layout::new(&toy, Frame::raw(""));
     for length in [1024, 2048, 8192] {
         for depth in [0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0] {
@@ -223,17 +221,7 @@ fn a_needle_stands_at_its_depth() -> Result<()> {
 #[test]
 fn controls_have_the_evidence_or_nothing() -> Result<()> {
     let toy = Toy::new();
-    let question = &needle::questions(
-        "s",
-        "t",
-        &Needle {
-            keys: 4,
-            ..Needle::default()
-        },
-        &fillers()[0],
-        1,
-        3,
-    )[0];
+    let question = &needle(4, &fillers()[0]);
     let mut layout = Layout::new(&toy, Frame::raw("<s>"));
     let evidence = question
         .pieces
@@ -257,17 +245,7 @@ fn controls_have_the_evidence_or_nothing() -> Result<()> {
 #[test]
 fn what_does_not_fit_says_what_it_needs() -> Result<()> {
     let toy = Toy::new();
-    let question = &needle::questions(
-        "s",
-        "t",
-        &Needle {
-            keys: 8,
-            ..Needle::default()
-        },
-        &fillers()[0],
-        1,
-        3,
-    )[0];
+    let question = &needle(8, &fillers()[0]);
     let mut layout = Layout::new(&toy, Frame::raw(""));
     match layout.lay(question, &item(question, Context::Length(100), Some(0.5)))? {
         Laid::Skip(reason) => {
@@ -297,18 +275,7 @@ fn what_does_not_fit_says_what_it_needs() -> Result<()> {
 #[test]
 fn a_shared_document_is_the_same_at_every_length() -> Result<()> {
     let toy = Toy::new();
-    let mut questions = needle::questions(
-        "s",
-        "t",
-        &Needle {
-            keys: 3,
-            ..Needle::default()
-        },
-        &fillers()[0],
-        1,
-        3,
-    );
-    let question = &mut questions[0];
+    let question = &mut needle(3, &fillers()[0]);
     question.shared = Some(Shared {
         reserve: format!("{} {}", question.ask, question.answer_prefix),
     });
@@ -349,7 +316,7 @@ fn a_shared_document_is_the_same_at_every_length() -> Result<()> {
 #[test]
 fn options_continue_the_prompt() -> Result<()> {
     let toy = Toy::new();
-    let question = &needle::questions("s", "t", &Needle::default(), &fillers()[0], 1, 3)[0];
+    let question = &needle(1, &fillers()[0]);
     let mut layout = Layout::new(&toy, Frame::raw("<s>"));
     let Some(prompt) =
         fits(layout.lay(question, &item(question, Context::Length(300), Some(0.5)))?)
@@ -378,7 +345,7 @@ fn a_text_of_ones_own_is_cut_at_words_and_never_into_special_tokens() -> Result<
         seed: 0,
     };
     let toy = Toy::new();
-    let question = &needle::questions("s", "t", &Needle::default(), &filler, 1, 3)[0];
+    let question = &needle(1, &filler);
     let mut layout = Layout::new(&toy, Frame::raw(""));
     for length in 200..500 {
         let laid = layout.lay(
@@ -400,7 +367,7 @@ fn a_text_of_ones_own_is_cut_at_words_and_never_into_special_tokens() -> Result<
 #[test]
 fn noise_is_whole_sentences() -> Result<()> {
     let toy = Toy::new();
-    let question = &needle::questions("s", "t", &Needle::default(), &Filler::Noise, 1, 3)[0];
+    let question = &needle(1, &Filler::Noise);
     let mut layout = Layout::new(&toy, Frame::raw(""));
     let laid = layout.lay(question, &item(question, Context::Length(1500), Some(0.3)))?;
     let Some(prompt) = fits(laid) else {
@@ -443,179 +410,4 @@ proptest! {
             prop_assert!(text[at - 1].ends_with(&before[before.len() - 10..]) || !before.ends_with(['.', '"']), "{before}");
         }
     }
-}
-
-/// The sweep as the run asks it: every item of the built-in suite, but for one document a cell.
-fn sweep_is_exact(encode: &dyn Encode, frame: &Frame, lengths: &[usize]) -> Result<()> {
-    let text = format!(
-        "format = 1\nname = \"x\"\nlengths = {lengths:?}\ndepths = [0.0, 0.2, 0.5, 0.8, 1.0]\n\
-         [[task]]\nkind = \"sweep\"\nquestions = 1\nparameters = {{ distractors = 3 }}\n"
-    );
-    let suite = crate::suite::Suite::parse(&text, "s", std::path::Path::new(""))?;
-    let questions = suite.questions()?;
-    let mut layout = Layout::new(encode, frame.clone());
-    let mut before: Option<(&str, Prompt)> = None;
-    for item in suite.items(&questions) {
-        let Context::Length(length) = item.context else {
-            continue;
-        };
-        let Some(question) = questions.iter().find(|q| q.id == item.question) else {
-            continue;
-        };
-        let laid = layout.lay(question, &item)?;
-        let Laid::Fits { prompt, .. } = laid else {
-            panic!("{}: {laid:?}", item.id)
-        };
-        assert_eq!(prompt.ids.len(), length);
-        for piece in &question.pieces {
-            assert_eq!(
-                prompt.text.matches(piece.text.as_str()).count(),
-                1,
-                "{}",
-                item.id
-            );
-        }
-        // Depth, by characters of the document: near what the item says.
-        let at = prompt.evidence[0].start as f64;
-        let end = prompt.text.find(&question.ask).unwrap_or(0) as f64;
-        let found =
-            (at - question.instruction.len() as f64) / (end - question.instruction.len() as f64);
-        let depth = item.depth.unwrap_or(-1.0);
-        assert!(
-            (found - depth).abs() < 0.02 + 400.0 / length as f64,
-            "{found} for {}",
-            item.id
-        );
-        if let Some((group, earlier)) = &before
-            && *group == question.group()
-        {
-            let same = earlier
-                .ids
-                .iter()
-                .zip(&prompt.ids)
-                .take_while(|(a, b)| a == b)
-                .count();
-            assert!(
-                same + 400 > earlier.ids.len(),
-                "{}: {same} of {}",
-                item.id,
-                earlier.ids.len()
-            );
-        }
-        before = Some((question.group(), prompt));
-    }
-    Ok(())
-}
-
-#[test]
-fn a_sweep_has_its_needles_at_their_depths_and_shares_its_beginnings() -> Result<()> {
-    sweep_is_exact(&Toy::new(), &Frame::raw("<s>"), &[1024, 2048, 4096, 8192])
-}
-
-#[test]
-fn the_default_suite_fits_the_model_that_comes_with_it() -> Result<()> {
-    let path =
-        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../datasets/builtin/tokenizer.json");
-    let json = std::fs::read(&path).map_err(|e| Error::read(&path, e))?;
-    let tokenizer = Tokenizer::from_hf("tokenizer.json", &json, None)?;
-    let mut suite = crate::suite::Suite::load("default")?;
-    suite.file.lengths.retain(|l| l.0 <= 4096);
-    let questions = suite.questions()?;
-    let mut layout = Layout::new(&tokenizer, Frame::raw("<|begin_of_text|>"));
-    for item in suite.items(&questions) {
-        let Some(question) = questions.iter().find(|q| q.id == item.question) else {
-            continue;
-        };
-        let laid = layout.lay(question, &item)?;
-        let Laid::Fits { prompt, .. } = laid else {
-            panic!("{}: {laid:?}", item.id)
-        };
-        if let Context::Length(length) = item.context {
-            assert_eq!(prompt.ids.len(), length, "{}", item.id);
-        }
-    }
-    Ok(())
-}
-
-/// Tokenizers as they come with models: those of this repository, and those of `FATHOM_TEST_TOKENIZERS` (paths with colons
-/// between). A few lengths, every frame and filler; a million tokens.
-#[test]
-fn tokenizers_of_models_are_hit_exactly() -> Result<()> {
-    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut paths = vec![
-        root.join("tests/golden/llama31/tokenizer.json"),
-        root.join("datasets/builtin/tokenizer.json"),
-    ];
-    paths.retain(|p| p.exists());
-    assert!(!paths.is_empty());
-    let named = std::env::var("FATHOM_TEST_TOKENIZERS").unwrap_or_default();
-    paths.extend(
-        named
-            .split(':')
-            .filter(|p| !p.is_empty())
-            .map(std::path::PathBuf::from),
-    );
-    for path in &paths {
-        let json = std::fs::read(path).map_err(|e| Error::read(path, e))?;
-        let tokenizer = Tokenizer::from_hf(&path.display().to_string(), &json, None)?;
-        let path = path.display();
-        sweep_is_exact(&tokenizer, &Frame::raw(""), &[2048, 4096, 8192])?;
-        let question = &needle::questions("s", "t", &Needle::default(), &fillers()[0], 1, 9)[0];
-        let started = std::time::Instant::now();
-        let mut layout = Layout::new(&tokenizer, Frame::raw(""));
-        let laid = layout.lay(
-            question,
-            &item(question, Context::Length(1 << 20), Some(0.5)),
-        )?;
-        assert!(matches!(laid, Laid::Fits { .. }));
-        println!("{path} 1m: {:?}", started.elapsed());
-        for i in 0..20 {
-            let length = (1 << 16) + 97 * i;
-            let laid = layout.lay(
-                question,
-                &item(question, Context::Length(length), Some(0.1 * i as f64)),
-            )?;
-            assert!(matches!(laid, Laid::Fits { .. }), "{length}");
-        }
-        for frame in [
-            Frame::raw(""),
-            Frame::chat(|u| Ok(format!("<|user|>\n\n{u}<|end|>\n<|assistant|>\n\n")))?,
-        ] {
-            for filler in fillers() {
-                let p = Needle {
-                    keys: 4,
-                    ..Needle::default()
-                };
-                for question in &needle::questions("s", "t", &p, &filler, 6, 9) {
-                    let mut layout = Layout::new(&tokenizer, frame.clone());
-                    for (length, depth) in [
-                        (1200, 0.0),
-                        (1777, 0.3),
-                        (2048, 0.5),
-                        (4096, 0.8),
-                        (16384, 1.0),
-                    ] {
-                        let started = std::time::Instant::now();
-                        let laid = layout.lay(
-                            question,
-                            &item(question, Context::Length(length), Some(depth)),
-                        )?;
-                        let Laid::Fits { prompt, .. } = laid else {
-                            panic!("{path} {length} {depth}: {laid:?}")
-                        };
-                        assert_eq!(prompt.ids.len(), length);
-                        assert_eq!(prompt.ids, tokenizer.encode_special(&prompt.text)?);
-                        if length > 16000 {
-                            println!(
-                                "{path} {length}: {:?} {}",
-                                started.elapsed(),
-                                &prompt.text[prompt.text.len() - 300..]
-                            );
-                        }
-                    }
-                }
-            }
-        }
-    }
-    Ok(())
 }
