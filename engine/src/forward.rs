@@ -103,7 +103,8 @@ fn attention(
     let a = &layer.attention;
     let [mut q, mut k, mut v] = [matmul(h, &w.q), matmul(h, &w.k), matmul(h, &w.v)];
     for (x, bias) in [&mut q, &mut k, &mut v].into_iter().zip(&w.qkv_bias) {
-        add_bias(x, bias);
+        // A fault may leave the biases out.
+        add_bias(x, if a.qkv_bias { bias } else { &[] });
     }
     let table = a.rope.as_ref().map(|rope| angles.table(rope, rows));
     for (x, norm_weights) in [&mut q, &mut k].into_iter().zip(&w.qk_norm) {

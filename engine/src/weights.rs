@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use crate::format::checkpoint::{Checkpoint, Config};
 use crate::format::{Bytes, StoredType, Tensor};
 use crate::kernels::{Layout, Matrix};
-use crate::spec::{Ffn, LayerSpec, ModelSpec, Moe};
+use crate::spec::{Ffn, LayerSpec, ModelSpec, Moe, Residual};
 use crate::{Error, Result};
 
 /// A matrix as stored: y = W x.
@@ -80,7 +80,7 @@ pub struct LayerWeights {
     pub sinks: Vec<f32>,
     /// [dim], or empty.
     pub attn_post_norm: Vec<f32>,
-    /// [dim], or empty.
+    /// [dim]; that of attention where both sublayers share it.
     pub ffn_norm: Vec<f32>,
     /// [dim], or empty.
     pub ffn_post_norm: Vec<f32>,
@@ -264,6 +264,7 @@ impl<'a> Finder<'a> {
         };
         let post = spec.attn_post_norm.is_some();
         let (attn, ffn) = (spec.attn_norm.is_some(), spec.ffn_norm.is_some());
+        let shared = spec.residual == Residual::Parallel && !ffn;
         Ok(LayerWeights {
             attn_norm: vector(attn, "input_layernorm.weight", "attn_norm.weight", dim)?,
             q: matrix("self_attn.q_proj.weight", "attn_q.weight", q_dim, dim)?,
@@ -297,7 +298,11 @@ impl<'a> Finder<'a> {
                 "post_attention_norm.weight",
                 dim,
             )?,
-            ffn_norm: vector(ffn, ffn_norm, "ffn_norm.weight", dim)?,
+            ffn_norm: if shared {
+                vector(attn, "input_layernorm.weight", "attn_norm.weight", dim)?
+            } else {
+                vector(ffn, ffn_norm, "ffn_norm.weight", dim)?
+            },
             ffn_post_norm: vector(
                 spec.ffn_post_norm.is_some(),
                 "post_feedforward_layernorm.weight",

@@ -34,6 +34,86 @@ pub fn llama3(inv_freq: &mut [f32], factor: f64, low: f64, high: f64, original: 
     }
 }
 
+/// YaRN: frequencies that turn fewer than `beta_slow` times within the original context are divided by `factor`,
+/// those that turn more than `beta_fast` times are kept, a ramp over the pairs between (`_compute_yarn_parameters`;
+/// arXiv 2309.00071).
+#[derive(Clone, Copy, Debug)]
+pub struct Yarn {
+    /// Base of the frequencies.
+    pub theta: f64,
+    /// How many times longer the context becomes.
+    pub factor: f64,
+    /// Tokens of the context before.
+    pub original: f64,
+    /// Turns from which on a frequency is kept.
+    pub beta_fast: f64,
+    /// Turns up to which it is divided.
+    pub beta_slow: f64,
+    /// The ramp starts and ends at whole pairs.
+    pub truncate: bool,
+}
+
+impl Yarn {
+    /// Factor on cos and sin, and so its square on the scores, where the model names no other: `0.1 m ln(factor) + 1`.
+    pub fn attention_factor(self, m: f64) -> f64 {
+        if self.factor <= 1.0 {
+            1.0
+        } else {
+            0.1 * m * self.factor.ln() + 1.0
+        }
+    }
+
+    /// Scales unscaled frequencies.
+    pub fn apply(self, inv_freq: &mut [f32]) {
+        let pairs = inv_freq.len() as f64;
+        let pair = |turns: f64| {
+            let wavelengths = self.original / (turns * 2.0 * std::f64::consts::PI);
+            pairs * libm::log(wavelengths) / libm::log(self.theta)
+        };
+        let (mut low, mut high) = (pair(self.beta_fast), pair(self.beta_slow));
+        if self.truncate {
+            (low, high) = (low.floor(), high.ceil());
+        }
+        (low, high) = (low.max(0.0), high.min(2.0 * pairs - 1.0));
+        if low == high {
+            high += 0.001;
+        }
+        for (i, f) in inv_freq.iter_mut().enumerate() {
+            let ramp = ((i as f32 - low as f32) / (high - low) as f32).clamp(0.0, 1.0);
+            let keep = 1.0 - ramp;
+            let power = 1.0 / *f;
+            let divided = 1.0 / (self.factor as f32 * power);
+            *f = divided * (1.0 - keep) + *f * keep;
+        }
+    }
+
+    fn origin(self, attention_factor: f32) -> String {
+        let Self {
+            factor,
+            original,
+            beta_fast,
+            beta_slow,
+            ..
+        } = self;
+        format!(
+            ", YaRN x {factor} beyond {original} (turns {beta_slow} to {beta_fast}), cos and sin x {attention_factor:.4}"
+        )
+    }
+}
+
+/// A rotary embedding without scaling.
+pub fn plain(theta: f64, rotary_dim: usize, pairing: Pairing) -> Rope {
+    let inv_freq = default_inv_freq(theta, rotary_dim);
+    Rope {
+        unscaled: inv_freq.clone(),
+        inv_freq,
+        pairing,
+        attention_factor: 1.0,
+        long: None,
+        origin: format!("theta {theta}"),
+    }
+}
+
 /// The rotary embedding that `config.json` describes, today's spelling (`rope_parameters`) or the older one
 /// (`rope_theta` beside `rope_scaling`, whose kind is under `rope_type` or `type`).
 ///
@@ -46,10 +126,7 @@ pub fn from_hf(
     default_theta: f64,
     pairing: Pairing,
 ) -> Result<Rope> {
-    if rotary_dim > MAX_HEAD_DIM {
-        return Err(keys.error("head_dim", "at most 65536"));
-    }
-    let old_theta = keys.opt_number("rope_theta")?;
+    let theta = keys.positive_or("rope_theta", default_theta)?;
     let empty = Map::<String, Value>::new();
     let (object, prefix) = match keys.opt_object("rope_parameters")? {
         Some(o) => {
@@ -62,52 +139,84 @@ pub fn from_hf(
         ),
     };
     let scaling = Keys::new(file, prefix, object);
-    let theta = scaling.positive_or("rope_theta", old_theta.unwrap_or(default_theta))?;
+    let context = keys.opt_number("max_position_embeddings")?.unwrap_or(0.0);
+    scaled(&scaling, rotary_dim, theta, context, pairing)
+}
+
+/// The rotary embedding of one object of scaling parameters; `theta` and `original` stand in where it has none.
+///
+/// # Errors
+/// An unknown kind, key or a value out of range, named.
+pub fn scaled(
+    scaling: &Keys<'_>,
+    rotary_dim: usize,
+    theta: f64,
+    original: f64,
+    pairing: Pairing,
+) -> Result<Rope> {
+    if rotary_dim > MAX_HEAD_DIM {
+        return Err(scaling.error("head_dim", "at most 65536"));
+    }
+    let theta = scaling.positive_or("rope_theta", theta)?;
     let old_kind = scaling.opt_str("type")?;
-    let kind = scaling
-        .opt_str("rope_type")?
-        .or(old_kind)
-        .unwrap_or("default");
-    let unscaled = default_inv_freq(theta, rotary_dim);
-    let mut inv_freq = unscaled.clone();
-    let mut origin = format!("theta {theta}");
-    match kind {
+    let new_kind = scaling.opt_str("rope_type")?;
+    let original = |s: &Keys<'_>| s.positive_or("original_max_position_embeddings", original);
+    let mut rope = plain(theta, rotary_dim, pairing);
+    match new_kind.or(old_kind).unwrap_or("default") {
         "default" => {}
         "linear" => {
             let factor = scaling.positive_or("factor", 0.0)?;
-            inv_freq.iter_mut().for_each(|f| *f /= factor as f32);
-            origin += &format!(", linear / {factor}");
+            rope.inv_freq.iter_mut().for_each(|f| *f /= factor as f32);
+            rope.origin += &format!(", linear / {factor}");
         }
         "llama3" => {
             let factor = scaling.positive_or("factor", 0.0)?;
             let low = scaling.positive_or("low_freq_factor", 0.0)?;
             let high = scaling.positive_or("high_freq_factor", 0.0)?;
-            let original = scaling.positive_or("original_max_position_embeddings", 0.0)?;
-            llama3(&mut inv_freq, factor, low, high, original);
-            origin += &format!(", llama3 / {factor} (low {low}, high {high}, original {original})");
+            let original = original(scaling)?;
+            llama3(&mut rope.inv_freq, factor, low, high, original);
+            rope.origin +=
+                &format!(", llama3 / {factor} (low {low}, high {high}, original {original})");
+        }
+        "yarn" => {
+            let yarn = Yarn {
+                theta,
+                factor: scaling.positive_or("factor", 0.0)?,
+                original: original(scaling)?,
+                beta_fast: scaling.positive_or("beta_fast", 32.0)?,
+                beta_slow: scaling.positive_or("beta_slow", 1.0)?,
+                truncate: scaling.flag_or("truncate", true)?,
+            };
+            let [m, all] = ["mscale", "mscale_all_dim"].map(|k| scaling.opt_number(k));
+            let implied = match (m?.unwrap_or(0.0), all?.unwrap_or(0.0)) {
+                (m, all) if m != 0.0 && all != 0.0 => {
+                    yarn.attention_factor(m) / yarn.attention_factor(all)
+                }
+                _ => yarn.attention_factor(1.0),
+            };
+            let factor = scaling.positive_or("attention_factor", implied)? as f32;
+            yarn.apply(&mut rope.inv_freq);
+            rope.attention_factor = factor;
+            rope.origin += &yarn.origin(factor);
         }
         _ => {
-            let key = if object.contains_key("rope_type") {
+            let key = if new_kind.is_some() {
                 "rope_type"
             } else {
                 "type"
             };
-            return Err(scaling.error(key, "default, linear or llama3"));
+            return Err(scaling.error(key, "default, linear, llama3 or yarn"));
         }
     }
     scaling.finish(false)?;
-    Ok(Rope {
-        inv_freq,
-        unscaled,
-        pairing,
-        attention_factor: 1.0,
-        long: None,
-        origin,
-    })
+    Ok(rope)
 }
 
 /// The rotary embedding of a GGUF file: `{arch}.rope.*` and, where there is one, the tensor `rope_freqs.weight`
 /// that divides the frequencies.
+///
+/// YaRN's factor on cos and sin is `0.1 ln(factor) + 1` in llama.cpp whatever the file says; a file that names
+/// another (`yarn_attn_factor`, from the original's `attention_factor`) is believed here.
 ///
 /// # Errors
 /// An unknown kind of scaling or a value out of range, named.
@@ -121,9 +230,7 @@ pub fn from_gguf(
         return Err(keys.error("rope.dimension_count", "at most 65536"));
     }
     let theta = keys.positive_or("rope.freq_base", 10_000.0)?;
-    let unscaled = default_inv_freq(theta, rotary_dim);
-    let mut inv_freq = unscaled.clone();
-    let mut origin = format!("theta {theta}");
+    let mut rope = plain(theta, rotary_dim, pairing);
     let old_linear = keys.positive_or("rope.scale_linear", 1.0)?;
     let factor = keys.positive_or("rope.scaling.factor", old_linear)?;
     keys.irrelevant(&[
@@ -136,27 +243,43 @@ pub fn from_gguf(
     {
         "none" => {}
         "linear" => {
-            inv_freq.iter_mut().for_each(|f| *f /= factor as f32);
-            origin += &format!(", linear / {factor}");
+            rope.inv_freq.iter_mut().for_each(|f| *f /= factor as f32);
+            rope.origin += &format!(", linear / {factor}");
         }
-        _ => return Err(keys.error("rope.scaling.type", "none or linear")),
+        "yarn" => {
+            let context = keys.opt_number("context_length")?.unwrap_or(0.0);
+            let yarn = Yarn {
+                theta,
+                factor,
+                original: keys.positive_or("rope.scaling.original_context_length", context)?,
+                beta_fast: keys.positive_or("rope.scaling.yarn_beta_fast", 32.0)?,
+                beta_slow: keys.positive_or("rope.scaling.yarn_beta_slow", 1.0)?,
+                truncate: true,
+            };
+            let implied = yarn.attention_factor(1.0);
+            let factor = keys.positive_or("rope.scaling.yarn_attn_factor", implied)?;
+            let factor = (factor * keys.positive_or("rope.scaling.attn_factor", 1.0)?) as f32;
+            yarn.apply(&mut rope.inv_freq);
+            rope.attention_factor = factor;
+            rope.origin += &yarn.origin(factor);
+        }
+        _ => return Err(keys.error("rope.scaling.type", "none, linear or yarn")),
     }
     if let Some(factors) = factors {
-        if factors.len() != inv_freq.len() {
-            let expected = format!("rope_freqs.weight of {} values, one a pair", inv_freq.len());
+        if factors.len() != rope.inv_freq.len() {
+            let expected = format!(
+                "rope_freqs.weight of {} values, one a pair",
+                rope.inv_freq.len()
+            );
             return Err(keys.error("rope.dimension_count", &expected));
         }
-        inv_freq.iter_mut().zip(factors).for_each(|(f, d)| *f /= d);
-        origin += ", divided by rope_freqs.weight";
+        rope.inv_freq
+            .iter_mut()
+            .zip(factors)
+            .for_each(|(f, d)| *f /= d);
+        rope.origin += ", divided by rope_freqs.weight";
     }
-    Ok(Rope {
-        inv_freq,
-        unscaled,
-        pairing,
-        attention_factor: 1.0,
-        long: None,
-        origin,
-    })
+    Ok(rope)
 }
 
 #[cfg(test)]
