@@ -203,15 +203,11 @@ impl<'m> PromptTree<'m> {
         Ok(())
     }
 
-    /// A span that continues after the first tokens of `span`, up to position `pos` (not included).
-    ///
-    /// Where windowed or chunked layers have dropped keys that the fork sees, the tokens they came from are
-    /// evaluated again, exactly: a window behind a window for every such layer, over the keys that full layers
-    /// kept.
+    /// Tokens that [`PromptTree::fork`] evaluates again: none where everything that the fork sees is there.
     ///
     /// # Errors
     /// `pos` lies outside the span.
-    pub fn fork(&mut self, span: SpanId, pos: usize) -> Result<SpanId> {
+    pub fn fork_work(&self, span: SpanId, pos: usize) -> Result<usize> {
         let spec = &self.model.spec;
         let parent = self.span(span)?;
         if pos < parent.start || pos > parent.end {
@@ -229,6 +225,29 @@ impl<'m> PromptTree<'m> {
                 layer.mask == Mask::Full || seen >= pos || exact
             });
         if kept {
+            return Ok(0);
+        }
+        // Keys are right from `need` on in the layer at hand; its inputs must be, too.
+        let mut need = pos;
+        for layer in spec.layers.iter().rev().filter(|l| l.mask != Mask::Full) {
+            need = need.min(layer.mask.first_visible(need)).max(parent.start);
+        }
+        Ok(pos - need)
+    }
+
+    /// A span that continues after the first tokens of `span`, up to position `pos` (not included).
+    ///
+    /// Where windowed or chunked layers have dropped keys that the fork sees, the tokens they came from are
+    /// evaluated again, exactly: a window behind a window for every such layer, over the keys that full layers
+    /// kept.
+    ///
+    /// # Errors
+    /// `pos` lies outside the span.
+    pub fn fork(&mut self, span: SpanId, pos: usize) -> Result<SpanId> {
+        let spec = &self.model.spec;
+        let need = pos - self.fork_work(span, pos)?;
+        let parent = self.span(span)?;
+        if need == pos {
             let mut child = self.cut(span, pos)?;
             // Blocks may be there in part: only what tokens from `pos` on see is known to be.
             let local = spec.layers.iter().filter(|l| l.mask != Mask::Full);
@@ -239,11 +258,6 @@ impl<'m> PromptTree<'m> {
                 .max(child.start);
             child.exact_from = pos;
             return Ok(self.insert(child));
-        }
-        // Keys are right from `need` on in the layer at hand; its inputs must be, too.
-        let mut need = pos;
-        for layer in spec.layers.iter().rev().filter(|l| l.mask != Mask::Full) {
-            need = need.min(layer.mask.first_visible(need)).max(parent.start);
         }
         let tokens: Vec<u32> = (need..pos).map(|p| parent.token(p)).collect();
         let mut ramp = self.cut(span, need)?;

@@ -4,7 +4,7 @@
 //! suite (TOML) -> questions -> items -> prompts (exact tokens) -> run -> answers -> scores -> cells -> report
 //! ```
 //!
-//! Only `run/` executes a model. Everything after it reads the run's folder.
+//! `run/`, `serve/` and the verbs that say so execute a model. Everything after a run reads its folder.
 
 pub mod backend;
 pub mod builtin;
@@ -15,6 +15,7 @@ pub mod describe;
 pub mod error;
 pub mod filler;
 pub mod item;
+mod json;
 pub mod layout;
 pub mod logits_file;
 pub mod memory;
@@ -25,6 +26,7 @@ pub mod report;
 pub mod rng;
 pub mod run;
 pub mod score;
+pub mod serve;
 pub mod stats;
 pub mod stop;
 pub mod suite;

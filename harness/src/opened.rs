@@ -10,7 +10,7 @@ use fathom_engine::chat::{
 };
 use fathom_engine::model::NUMERIC_VERSION;
 use fathom_engine::tokenizer::Tokenizer;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::backend::ModelCard;
 use crate::layout::Frame;
@@ -126,10 +126,31 @@ impl Opened {
     /// # Errors
     /// When there is no template, or it does not render.
     pub fn chat(&self, text: &str) -> Result<Vec<u32>> {
+        self.conversation(vec![Message::new("user", text)], true, &Map::new())
+    }
+
+    /// Ids of a conversation in the template, with more variables for it. The system message of the command line
+    /// comes first where the conversation has none.
+    ///
+    /// # Errors
+    /// When there is no template, or it does not render.
+    pub fn conversation(
+        &self,
+        messages: Vec<Message>,
+        add_generation_prompt: bool,
+        variables: &Map<String, Value>,
+    ) -> Result<Vec<u32>> {
         let template = self.template.as_ref().ok_or_else(|| {
-            Error::Usage(format!("--chat: {} has no chat template", self.model.name))
+            Error::Usage(format!(
+                "{} has no chat template; name one with --chat-template",
+                self.model.name
+            ))
         })?;
-        Ok(self.tokenizer.encode_special(&template.render(text)?)?)
+        let messages = template.with_system(messages);
+        let text = template
+            .compiled
+            .render_with(&messages, add_generation_prompt, variables)?;
+        Ok(self.tokenizer.encode_special(&text)?)
     }
 
     /// What identifies the model and its prompts.
@@ -190,14 +211,16 @@ impl Opened {
 
 impl Template {
     fn render(&self, user: &str) -> fathom_engine::Result<String> {
-        let system = self
-            .system
-            .as_ref()
-            .map(|text| Message::new("system", text));
-        let messages: Vec<Message> = system
-            .into_iter()
-            .chain([Message::new("user", user)])
-            .collect();
+        let messages = self.with_system(vec![Message::new("user", user)]);
         self.compiled.render(&messages, true)
+    }
+
+    fn with_system(&self, mut messages: Vec<Message>) -> Vec<Message> {
+        if let Some(text) = &self.system
+            && messages.first().is_none_or(|m| m.role != "system")
+        {
+            messages.insert(0, Message::new("system", text));
+        }
+        messages
     }
 }

@@ -17,7 +17,7 @@ pub mod generation;
 pub mod local;
 pub mod rate;
 pub mod sample;
-mod sharing;
+pub mod sharing;
 
 use std::collections::BTreeMap;
 

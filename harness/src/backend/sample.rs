@@ -22,11 +22,14 @@ pub fn logprob(logits: &[f32], id: u32) -> f64 {
         .get(id as usize)
         .copied()
         .unwrap_or(f32::NEG_INFINITY);
-    let p = f64::from(x) - log_sum_exp(logits);
-    if p.is_nan() {
+    bounded(f64::from(x) - log_sum_exp(logits))
+}
+
+fn bounded(logprob: f64) -> f64 {
+    if logprob.is_nan() {
         -1e30
     } else {
-        p.clamp(-1e30, 0.0)
+        logprob.clamp(-1e30, 0.0)
     }
 }
 
@@ -39,6 +42,33 @@ pub fn argmax(logits: &[f32]) -> u32 {
         }
     }
     best as u32
+}
+
+/// The `k` most probable tokens with their log probabilities: the most probable first, the lowest id among equals.
+/// What is not a number is not among them.
+///
+/// ```
+/// use fathom_harness::backend::sample::top;
+/// let best: Vec<u32> = top(&[0.5, f32::NAN, 2.0, 0.5], 2).iter().map(|t| t.0).collect();
+/// assert_eq!(best, [2, 0]);
+/// ```
+pub fn top(logits: &[f32], k: usize) -> Vec<(u32, f64)> {
+    let mut best: Vec<(u32, f32)> = Vec::with_capacity(k + 1);
+    if k == 0 {
+        return Vec::new();
+    }
+    for (id, &x) in (0u32..).zip(logits) {
+        let worst = best.last().map_or(f32::NEG_INFINITY, |b| b.1);
+        if x.is_nan() || (best.len() == k && x <= worst) {
+            continue;
+        }
+        best.insert(best.partition_point(|b| b.1 >= x), (id, x));
+        best.truncate(k);
+    }
+    let sum = log_sum_exp(logits);
+    best.into_iter()
+        .map(|(id, x)| (id, bounded(f64::from(x) - sum)))
+        .collect()
 }
 
 /// A stream of choices: greedy at temperature 0, else sampled from the smallest set of tokens that holds `top_p`.

@@ -10,7 +10,7 @@ pub struct Trunk {
 }
 
 /// A beginning is worth sharing when it is at least this long, and at least a quarter of the prompt.
-const WORTH: usize = 32;
+pub const WORTH: usize = 32;
 
 /// Sorts prompts into trunks and branches: the longest first, each to the trunk with which it has most in common.
 pub fn trunks(prompts: &[&[u32]]) -> Vec<Trunk> {
@@ -39,7 +39,8 @@ pub fn trunks(prompts: &[&[u32]]) -> Vec<Trunk> {
     trunks
 }
 
-fn common(a: &[u32], b: &[u32]) -> usize {
+/// Tokens that two prompts begin with in common.
+pub fn common(a: &[u32], b: &[u32]) -> usize {
     a.iter().zip(b).take_while(|(x, y)| x == y).count()
 }
 

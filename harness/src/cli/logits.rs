@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::out;
+use crate::json::kind;
 use crate::logits_file::LogitsWriter;
 use crate::stop::Stop;
 use crate::{Error, Result};
@@ -192,17 +193,6 @@ impl Sequences {
                 .map(|w| w[0] as usize..w[1] as usize)
                 .collect(),
         }
-    }
-}
-
-fn kind(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "true or false",
-        Value::Number(_) => "a number",
-        Value::String(_) => "a string",
-        Value::Array(_) => "an array",
-        Value::Object(_) => "an object",
     }
 }
 

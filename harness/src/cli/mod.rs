@@ -1,4 +1,4 @@
-//! The command line: one file a verb. Only `run`, `logits`, `bench` and `generate` execute a model.
+//! The command line: one file a verb. Only `run`, `logits`, `bench`, `serve` and `generate` execute a model.
 //!
 //! Exit codes: 0 done; 1 a gate or check says no; 2 bad usage or bad input; 3 the run could not finish.
 //! Errors are one line on stderr.
@@ -13,6 +13,7 @@ mod out;
 mod report;
 mod run;
 mod score;
+mod serve;
 mod show;
 mod show_run;
 mod summary;
@@ -50,6 +51,7 @@ enum Verb {
     Score(score::Args),
     Logits(logits::Args),
     Bench(bench::Args),
+    Serve(serve::Args),
     Tokenize(tokenize::Args),
     Generate(generate::Args),
     Show(show::Args),
@@ -120,6 +122,7 @@ fn execute(cli: Cli) -> Result<()> {
         Verb::Report(args) => report::run(&args),
         Verb::Logits(args) => logits::run(&args),
         Verb::Bench(args) => bench::run(&args),
+        Verb::Serve(args) => serve::run(&args),
         Verb::Tokenize(args) => tokenize::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Show(args) => show::run(&args),

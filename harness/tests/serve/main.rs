@@ -1,0 +1,8 @@
+//! `fathom serve`, driven over the wire, on the built-in model.
+
+mod abuse;
+mod answers;
+mod client;
+mod sharing;
+
+type Test = Result<(), Box<dyn std::error::Error>>;
