@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+import transformers
 from safetensors.torch import load_file
 
 from llamacpp import Model
@@ -23,17 +24,21 @@ from make_checkpoints import IMPLIED, write_json
 HERE = Path(__file__).parent
 
 
-def convert(llama_cpp, folder, out, kind, pre, implied=False):
+def convert(llama_cpp, folder, out, kind, pre, edits=()):
+    """`edits`: keys of config.json that a GGUF file cannot carry, as it implies them."""
     sys.path[:0] = [str(llama_cpp), str(llama_cpp / "gguf-py")]
     import conversion
     import gguf
     from conversion.base import TextModel
 
     TextModel.get_vocab_base_pre = lambda self, tokenizer: pre
+    # Gemma 2's wants SentencePiece's own file; transformers' class for Qwen adds tokens.
+    TextModel._set_vocab_sentencepiece = TextModel._set_vocab_gpt2
+    transformers.AutoTokenizer = transformers.PreTrainedTokenizerFast
     with tempfile.TemporaryDirectory() as scratch:
         scratch = Path(scratch) / folder.name
         shutil.copytree(folder, scratch)
-        config = json.loads((folder / "config.json").read_text()) | (IMPLIED if implied else {})
+        config = json.loads((folder / "config.json").read_text()) | dict(edits)
         write_json(scratch / "config.json", config)
         write_json(scratch / "tokenizer_config.json", dict(
             tokenizer_class="PreTrainedTokenizerFast", bos_token="<|begin_of_text|>", eos_token="<|end_of_text|>"))
@@ -66,10 +71,10 @@ def main():
         ("llama31", "llama-bpe", False, "logits.safetensors"),
     ):
         folder = HERE / name
-        convert(llama_cpp, folder, folder / "model-bf16.gguf", "bf16", pre, implied)
+        convert(llama_cpp, folder, folder / "model-bf16.gguf", "bf16", pre, IMPLIED if implied else {})
         with tempfile.TemporaryDirectory() as scratch:
             f32 = Path(scratch) / f"{name}-f32.gguf"
-            convert(llama_cpp, folder, f32, "f32", pre, implied)
+            convert(llama_cpp, folder, f32, "f32", pre, IMPLIED if implied else {})
             assert check(f32, folder / reference) < 2e-5
 
 

@@ -113,15 +113,18 @@ impl Reference {
         .collect()
     }
 
-    /// Fails unless the model meets the criterion everywhere.
-    pub fn assert_same(&self, model: &Model) {
+    /// Fails unless the model meets the criterion everywhere; the largest difference, in standard deviations.
+    pub fn assert_same(&self, model: &Model) -> f64 {
+        let mut worst = 0.0f64;
         for (prompt, c) in self.prompts.iter().zip(self.compare(model)) {
             c.assert_same(&format!(
                 "{}, prompt of {} tokens",
                 model.name,
                 prompt.len()
             ));
+            worst = worst.max(c.worst());
         }
+        worst
     }
 }
 
@@ -195,6 +198,25 @@ pub fn argmax(x: &[f32]) -> usize {
         }
     }
     best
+}
+
+/// Natural logarithms of the softmax, in f64.
+pub fn log_softmax(x: &[f32]) -> Vec<f64> {
+    let max = f64::from(x[argmax(x)]);
+    let sum: f64 = x.iter().map(|v| (f64::from(*v) - max).exp()).sum();
+    x.iter().map(|v| f64::from(*v) - max - sum.ln()).collect()
+}
+
+/// A JSON array of token ids.
+pub fn ids(v: &serde_json::Value) -> Vec<u32> {
+    let array = v.as_array().expect("an array of ids").iter();
+    array.map(|x| x.as_u64().expect("an id") as u32).collect()
+}
+
+/// A JSON array of numbers.
+pub fn numbers(v: &serde_json::Value) -> Vec<f64> {
+    let array = v.as_array().expect("an array of numbers").iter();
+    array.map(|x| x.as_f64().expect("a number")).collect()
 }
 
 /// [n, n_vocab] logits of a sequence whose first token stands at position `start`.

@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use super::keys::{IRRELEVANT_HF, Keys};
-use super::{ModelSpec, llama, llama4};
+use super::{ModelSpec, cohere2, gemma2, gemma3, llama, llama4, mistral, qwen2, qwen3};
 use crate::format::gguf::{Array, Metadata};
 use crate::{Error, Result};
 
@@ -36,6 +36,48 @@ pub const FAMILIES: &[Family] = &[
         examples: "Llama 2, 3, 3.1, 3.3, SmolLM2, R1-Distill-Llama",
         from_hf: llama::from_hf,
         from_gguf: llama::from_gguf,
+    },
+    Family {
+        hf: "cohere2",
+        gguf: "cohere2",
+        examples: "Command A, Command R7B, Tiny Aya",
+        from_hf: cohere2::from_hf,
+        from_gguf: cohere2::from_gguf,
+    },
+    Family {
+        hf: "gemma2",
+        gguf: "gemma2",
+        examples: "Gemma 2",
+        from_hf: gemma2::from_hf,
+        from_gguf: gemma2::from_gguf,
+    },
+    Family {
+        hf: "gemma3_text",
+        gguf: "gemma3",
+        examples: "Gemma 3",
+        from_hf: gemma3::from_hf,
+        from_gguf: gemma3::from_gguf,
+    },
+    Family {
+        hf: "mistral",
+        gguf: "mistral3",
+        examples: "Mistral 7B, Nemo, Small; Mistral Small 3.1 and later",
+        from_hf: mistral::from_hf,
+        from_gguf: mistral::from_gguf,
+    },
+    Family {
+        hf: "qwen2",
+        gguf: "qwen2",
+        examples: "Qwen 2, Qwen 2.5, QwQ, R1-Distill-Qwen",
+        from_hf: qwen2::from_hf,
+        from_gguf: qwen2::from_gguf,
+    },
+    Family {
+        hf: "qwen3",
+        gguf: "qwen3",
+        examples: "Qwen 3 dense",
+        from_hf: qwen3::from_hf,
+        from_gguf: qwen3::from_gguf,
     },
 ];
 

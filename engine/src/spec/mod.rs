@@ -8,15 +8,23 @@
 //! |---|---|
 //! | `keys.rs` | a configuration read so that no key is dropped silently |
 //! | `families.rs` | the table of families; from a checkpoint to a spec |
-//! | `llama.rs`, `llama4.rs` | the families, each from `config.json` and from GGUF metadata |
+//! | `llama.rs`, `llama4.rs` .. | the families, each from `config.json` and from GGUF metadata |
+//! | `sizes.rs` | what nearly all families have in common |
 //! | `rope.rs` | inverse frequencies of every kind of scaling |
 
 mod check;
+mod cohere2;
 pub mod families;
+mod gemma2;
+mod gemma3;
 pub mod keys;
 mod llama;
 mod llama4;
+mod mistral;
+mod qwen2;
+mod qwen3;
 pub mod rope;
+mod sizes;
 
 pub use families::{FAMILIES, Family, SpecSource, from_checkpoint};
 
@@ -257,7 +265,7 @@ pub struct Norm {
 
 impl Norm {
     /// An RMS norm that multiplies by its weights.
-    pub fn rms(eps: f32) -> Self {
+    pub const fn rms(eps: f32) -> Self {
         Self {
             kind: NormKind::Rms,
             eps,

@@ -143,6 +143,39 @@ pub fn from_hf(
     scaled(&scaling, rotary_dim, theta, context, pairing)
 }
 
+/// The rotary embeddings of full and of windowed layers: two entries of `rope_parameters`, or the older spelling
+/// ([`from_hf`]) for the full ones and a base alone for the others. `bases` stand in where the file has none.
+///
+/// # Errors
+/// An unknown kind, key or a value out of range, named.
+pub fn by_kind(
+    keys: &Keys<'_>,
+    file: &str,
+    rotary_dim: usize,
+    [full, local]: [f64; 2],
+    pairing: Pairing,
+) -> Result<[Rope; 2]> {
+    let kinds = ["full_attention", "sliding_attention"];
+    let new = keys.opt_object("rope_parameters")?;
+    let Some(object) = new.filter(|o| kinds.iter().any(|k| o.contains_key(*k))) else {
+        let full = from_hf(keys, file, rotary_dim, full, pairing)?;
+        return Ok([full, plain(local, rotary_dim, pairing)]);
+    };
+    keys.irrelevant(&["rope_scaling"]);
+    let full = keys.positive_or("rope_theta", full)?;
+    let context = keys.opt_number("max_position_embeddings")?.unwrap_or(0.0);
+    let both = Keys::new(file, "rope_parameters.", object);
+    let empty = Map::new();
+    let rope = |kind: &str, theta: f64| {
+        let object = both.opt_object(kind)?.unwrap_or(&empty);
+        let keys = Keys::new(file, &format!("rope_parameters.{kind}."), object);
+        scaled(&keys, rotary_dim, theta, context, pairing)
+    };
+    let ropes = [rope(kinds[0], full)?, rope(kinds[1], local)?];
+    both.finish(false)?;
+    Ok(ropes)
+}
+
 /// The rotary embedding of one object of scaling parameters; `theta` and `original` stand in where it has none.
 ///
 /// # Errors
@@ -285,6 +318,27 @@ pub fn from_gguf(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn yarn_keeps_the_fast_and_divides_the_slow() {
+        let yarn = Yarn {
+            theta: 1e6,
+            factor: 4.0,
+            original: 32768.0,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+        };
+        let plain = default_inv_freq(yarn.theta, 128);
+        let mut scaled = plain.clone();
+        yarn.apply(&mut scaled);
+        // QwQ: pair(32) = 23.6 and pair(1) = 39.7, rounded outwards.
+        let ratio: Vec<f32> = plain.iter().zip(&scaled).map(|(p, s)| p / s).collect();
+        let near = |a: f32, b: f32| (a - b).abs() < 1e-5;
+        assert!(ratio[..=23].iter().all(|r| near(*r, 1.0)) && ratio[24] > 1.001);
+        assert!(ratio[40..].iter().all(|r| near(*r, 4.0)) && ratio[39] < 3.99);
+        assert!((yarn.attention_factor(1.0) - 1.138_629).abs() < 1e-6);
+    }
 
     #[test]
     fn llama3_ramp_is_between() {

@@ -1,6 +1,7 @@
 //! The engine against references that other programs made: `tests/golden/README.md`.
 
 mod contract;
+mod dense;
 mod far;
 mod faults;
 mod logits;

@@ -1,20 +1,11 @@
 //! SmolLM2-135M-Instruct, Q4_1: against transformers and llama.cpp on the unpacked weights, and llama.cpp as people run it.
 
 use fathom_engine::{Extend, Logits, Model, PromptTree, SpanId, TreeOptions};
-use fathom_tests::{CRITERION, Tensors, argmax, fetched, golden_json, logits_at, open};
-use serde_json::Value;
+use fathom_tests::{
+    CRITERION, Tensors, argmax, fetched, golden_json, ids, logits_at, numbers, open,
+};
 
 const FILE: &str = "smollm2-135m-instruct-q4_1.gguf";
-
-fn ids(v: &Value) -> Vec<u32> {
-    let array = v.as_array().expect("an array of ids").iter();
-    array.map(|x| x.as_u64().unwrap() as u32).collect()
-}
-
-fn numbers(v: &Value) -> Vec<f64> {
-    let array = v.as_array().expect("an array of numbers").iter();
-    array.map(|x| x.as_f64().unwrap()).collect()
-}
 
 /// Natural logarithm of the sum of exponentials.
 fn logsumexp(x: &[f32]) -> f64 {

@@ -4,7 +4,7 @@ use std::fs;
 
 use fathom_tests::{Reference, golden, logits_at, open};
 
-fn all_read_alike(checkpoint: &str) {
+pub fn all_read_alike(checkpoint: &str) {
     let folder = golden(checkpoint);
     let reference = Reference::read(&folder.join("logits.safetensors"));
     let prompt = reference.prompts.last().expect("prompts");

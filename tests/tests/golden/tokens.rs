@@ -2,7 +2,7 @@
 
 use fathom_engine::format::checkpoint::{Checkpoint, Config};
 use fathom_engine::tokenizer::Tokenizer;
-use fathom_tests::{fetched, golden, golden_json};
+use fathom_tests::{fetched, golden, golden_json, ids};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
@@ -14,11 +14,6 @@ fn hex(data: &[u8]) -> String {
 /// Hash of ids as little-endian u32.
 fn hash(ids: &[u32]) -> String {
     hex(&ids.iter().flat_map(|i| i.to_le_bytes()).collect::<Vec<_>>())
-}
-
-fn ids(v: &Value) -> Vec<u32> {
-    let array = v.as_array().expect("an array of ids").iter();
-    array.map(|x| x.as_u64().unwrap() as u32).collect()
 }
 
 /// The tokenizer of a fetched GGUF file, and what `tokens.json` says of it.
@@ -86,4 +81,22 @@ fn smollm2_ids_of_moby_dick_match_llama_cpp() {
 #[test]
 fn gemma3_ids_of_moby_dick_match_llama_cpp() {
     moby_dick_matches("gemma3");
+}
+
+/// `tokenizer.json` in the shapes that the families ship, with merges of a few lines.
+#[test]
+fn ids_by_tokenizers_of_the_families_match_hf() {
+    let expected = golden_json("tokenizers/ids.json");
+    let text = std::fs::read_to_string(golden("nasty.txt")).unwrap();
+    for (name, lines) in expected.as_object().unwrap() {
+        let json = std::fs::read(golden(&format!("tokenizers/{name}.json"))).unwrap();
+        let tokenizer = Tokenizer::from_hf(name, &json, None).unwrap_or_else(|e| panic!("{e}"));
+        for (line, expected) in text.split('\n').zip(lines.as_array().unwrap()) {
+            assert_eq!(
+                tokenizer.encode(line).unwrap(),
+                ids(expected),
+                "{name}: {line:?}"
+            );
+        }
+    }
 }
