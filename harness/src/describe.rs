@@ -1,13 +1,13 @@
 //! A model's spec in words: for `show`, the manifest and the report.
 
 use fathom_engine::spec::{
-    Ffn, LayerSpec, Mask, ModelSpec, Pairing, QkNormOrder, Residual, ScoreOn,
+    Ffn, LayerSpec, Mask, ModelSpec, NormKind, Pairing, QkNormOrder, Residual, ScoreOn, Temperature,
 };
 
-/// A run of layers that are alike, in words.
+/// Layers that are alike, in words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LayerLine {
-    /// `0-2`, `3`.
+    /// Which: `3`, `0-2, 4-6 .. 44-46 (36 layers)`.
     pub layers: String,
     /// What they attend to and how.
     pub attention: String,
@@ -17,26 +17,90 @@ pub struct LayerLine {
     pub ffn: String,
 }
 
-/// Layers in words, runs of equal ones together.
+/// Layers in words, equal ones together, in the order of the first of each.
 pub fn layers(spec: &ModelSpec) -> Vec<LayerLine> {
-    let mut lines: Vec<LayerLine> = Vec::new();
-    let mut at = 0;
-    for run in spec.layers.chunk_by(|a, b| a == b) {
-        let layer = &run[0];
-        let last = at + run.len() - 1;
-        lines.push(LayerLine {
-            layers: if run.len() == 1 {
-                at.to_string()
-            } else {
-                format!("{at}-{last}")
-            },
-            attention: attention(layer),
-            position: position(layer),
-            ffn: ffn(layer),
-        });
-        at += run.len();
+    let mut kinds: Vec<(&LayerSpec, Vec<usize>)> = Vec::new();
+    for (i, layer) in spec.layers.iter().enumerate() {
+        match kinds.iter_mut().find(|(kind, _)| *kind == layer) {
+            Some((_, members)) => members.push(i),
+            None => kinds.push((layer, vec![i])),
+        }
     }
-    lines
+    let line = |(layer, members): &(&LayerSpec, Vec<usize>)| LayerLine {
+        layers: ranges(members),
+        attention: attention(layer),
+        position: position(layer),
+        ffn: ffn(layer),
+    };
+    kinds.iter().map(line).collect()
+}
+
+/// Ascending numbers as runs, those in the middle left out where there are many.
+fn ranges(numbers: &[usize]) -> String {
+    let runs: Vec<String> = numbers
+        .chunk_by(|a, b| a + 1 == *b)
+        .map(|run| match run {
+            [one] => one.to_string(),
+            run => format!("{}-{}", run[0], run[run.len() - 1]),
+        })
+        .collect();
+    match runs.as_slice() {
+        [first, second, _, .., last] => {
+            format!("{first}, {second} .. {last} ({} layers)", numbers.len())
+        }
+        few => few.join(", "),
+    }
+}
+
+/// What stands outside of the layers, and what holds for all of them: (name, in words).
+pub fn outside(spec: &ModelSpec) -> Vec<(&'static str, String)> {
+    let mut facts = vec![("norms", norms(spec))];
+    if spec.embedding_scale != 1.0 {
+        facts.push(("embeddings", format!("x {:.4}", spec.embedding_scale)));
+    }
+    let scale = (spec.logit_scale != 1.0).then(|| format!("x {}", spec.logit_scale));
+    let cap = spec.logit_softcap.map(|c| format!("soft cap {c}"));
+    let logits: Vec<_> = scale.into_iter().chain(cap).collect();
+    if !logits.is_empty() {
+        facts.push(("logits", logits.join(", ")));
+    }
+    if let Some(t) = spec.layers.iter().find_map(|l| l.attention.temperature) {
+        facts.push(("temperature", steps(t)));
+    }
+    facts
+}
+
+fn norms(spec: &ModelSpec) -> String {
+    let norm = spec.final_norm;
+    let kind = match norm.kind {
+        NormKind::Rms => "RMS",
+        NormKind::Layer => "LayerNorm",
+    };
+    let mut text = format!("{kind}, eps {:e}", norm.eps);
+    if norm.plus_one {
+        text += ", times 1 + w";
+    }
+    let Some(layer) = spec.layers.first() else {
+        return text;
+    };
+    text += match (layer.residual, layer.attn_post_norm.is_some()) {
+        (Residual::Parallel, _) => ", one before both sublayers",
+        (Residual::Sequential, true) => ", before and after each sublayer",
+        (Residual::Sequential, false) => ", before each sublayer",
+    };
+    text
+}
+
+/// The first steps of an attention temperature.
+fn steps(t: Temperature) -> String {
+    let step = |n: usize| {
+        let pos = (n as f64 * t.floor) as usize - 1;
+        format!("x {:.3} from position {pos}", t.factor(pos))
+    };
+    if t.floor < 1.0 {
+        return format!("scale {} every {} tokens", t.scale, t.floor);
+    }
+    format!("queries {}, {}, {} ..", step(1), step(2), step(4))
 }
 
 /// One line for a whole model: `4 layers: 3 chunk(128), 1 full; 4 experts`.
@@ -60,11 +124,19 @@ pub fn summary(spec: &ModelSpec) -> String {
     let experts = experts
         .max()
         .map_or(String::new(), |n| format!("; {n} experts"));
+    let repeats = period(&spec.layers).map_or(String::new(), |n| format!("; repeats every {n}"));
     format!(
-        "{} layers: {}{experts}",
+        "{} layers: {}{experts}{repeats}",
         spec.layers.len(),
         kinds.join(", ")
     )
+}
+
+/// After how many layers all is the same again, where there is more than one kind.
+fn period(layers: &[LayerSpec]) -> Option<usize> {
+    (1..=layers.len() / 2)
+        .find(|n| layers.iter().zip(&layers[*n..]).all(|(a, b)| a == b))
+        .filter(|n| *n > 1)
 }
 
 fn mask(mask: Mask) -> String {
@@ -90,15 +162,21 @@ fn attention(layer: &LayerSpec) -> String {
             QkNormOrder::AfterRope => ", qk norm after rope",
         };
     }
+    if (f64::from(a.scale) * (a.head_dim as f64).sqrt() - 1.0).abs() > 1e-5 {
+        text += &format!(", scores x {:.4}", a.scale);
+    }
     if let Some(cap) = a.softcap {
         text += &format!(", softcap {cap}");
     }
     if a.sinks {
         text += ", sinks";
     }
-    if a.qkv_bias || a.out_bias {
-        text += ", biases";
-    }
+    text += match (a.qkv_bias, a.out_bias) {
+        (true, true) => ", biases",
+        (true, false) => ", biases on q, k, v",
+        (false, true) => ", bias on o",
+        (false, false) => "",
+    };
     if layer.residual == Residual::Parallel {
         text += ", parallel";
     }
@@ -107,7 +185,7 @@ fn attention(layer: &LayerSpec) -> String {
 
 fn position(layer: &LayerSpec) -> String {
     let mut text = match &layer.attention.rope {
-        None => "none".to_owned(),
+        None => "no positions".to_owned(),
         Some(rope) => {
             let pairing = match rope.pairing {
                 Pairing::Interleaved => "interleaved",
@@ -139,5 +217,18 @@ fn ffn(layer: &LayerSpec) -> String {
                 m.n_used, m.n_experts, m.hidden_dim
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_runs_are_left_out() {
+        assert_eq!(ranges(&[3]), "3");
+        assert_eq!(ranges(&[0, 1, 2, 4, 6, 7]), "0-2, 4, 6-7");
+        let windowed: Vec<usize> = (0..62).filter(|i| (i + 1) % 6 != 0).collect();
+        assert_eq!(ranges(&windowed), "0-4, 6-10 .. 60-61 (52 layers)");
     }
 }

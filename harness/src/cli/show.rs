@@ -40,10 +40,7 @@ fn show_model(model: &Model) -> Result<()> {
     let spec = &model.spec;
     let context = match spec.context_length {
         0 => "not declared".to_owned(),
-        n => format!(
-            "{n} tokens, {} of keys and values",
-            show_bytes(model.cache_bytes(n))
-        ),
+        n => format!("{n} tokens"),
     };
     let mut facts = vec![
         vec!["model".to_owned(), model.name.clone()],
@@ -60,7 +57,14 @@ fn show_model(model: &Model) -> Result<()> {
         ],
         vec!["context".to_owned(), context],
         vec!["weights".to_owned(), show_bytes(model.weight_bytes())],
+        vec!["cache".to_owned(), cache(model)],
     ];
+    let outside = describe::outside(spec).into_iter();
+    facts.extend(outside.map(|(name, words)| vec![name.to_owned(), words]));
+    let unused = unused(&model.weights.unused);
+    if !unused.is_empty() {
+        facts.push(vec!["not used".to_owned(), unused]);
+    }
     if !model.unknown_keys.is_empty() {
         facts.push(vec![
             "unknown keys".to_owned(),
@@ -72,4 +76,50 @@ fn show_model(model: &Model) -> Result<()> {
         .map(|l| vec![l.layers, l.attention, l.position, l.ffn]);
     let layers = out::table(&["layer", "attention", "position", "feed-forward"], layers);
     out::print(&format!("{}\n{layers}", out::table(&[], facts)))
+}
+
+/// Keys and values, by token and at lengths from 1k to 10M.
+fn cache(model: &Model) -> String {
+    // All layers hold the first tokens; of later ones those without a window or chunk.
+    let block = 64;
+    let early = model.cache_bytes(block) / block as u64;
+    let (near, far) = (model.cache_bytes(20_000_000), model.cache_bytes(10_000_000));
+    let late = (near - far) / 10_000_000;
+    let mut text = format!("float32, {early} bytes a token");
+    if late != early {
+        text += &format!(", {late} beyond windows and chunks");
+    }
+    for (name, n) in [
+        ("1k", 1_000),
+        ("10k", 10_000),
+        ("100k", 100_000),
+        ("1M", 1_000_000),
+        ("10M", 10_000_000),
+    ] {
+        text += &format!("; {name}: {}", show_bytes(model.cache_bytes(n)));
+    }
+    text
+}
+
+/// Tensors beside the text model, by the first part of their names; empty when there are none.
+fn unused(names: &[String]) -> String {
+    let mut groups: Vec<(&str, usize)> = Vec::new();
+    // The frequencies of a GGUF file are tensors, and part of the spec already.
+    for name in names.iter().filter(|n| !n.starts_with("rope_")) {
+        let first = name.strip_prefix("model.").unwrap_or(name);
+        let first = first.split('.').next().unwrap_or(first);
+        match groups.iter_mut().find(|(group, _)| *group == first) {
+            Some((_, n)) => *n += 1,
+            None => groups.push((first, 1)),
+        }
+    }
+    let groups: Vec<_> = groups
+        .iter()
+        .map(|(group, n)| format!("{group} ({n})"))
+        .collect();
+    if groups.is_empty() {
+        String::new()
+    } else {
+        format!("tensors of {}", groups.join(", "))
+    }
 }
