@@ -3,13 +3,14 @@
 use fathom_engine::Model;
 use fathom_tests::golden;
 
-#[test]
-fn absurd_sizes_are_refused_at_once() {
-    let text = std::fs::read_to_string(golden("llama4_scout/config.json")).unwrap();
+/// Every whole number of a checkpoint's configuration but the `free` ones in turn; `decided` ones are read only where
+/// no list of layers beside them decides.
+fn absurd_sizes_are_refused_at_once(checkpoint: &str, free: &[&str], decided: &[&str]) {
+    let text = std::fs::read_to_string(golden(checkpoint).join("config.json")).unwrap();
     let config: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
     let folder = tempfile::tempdir().unwrap();
     std::fs::copy(
-        golden("llama4_scout/model.safetensors"),
+        golden(checkpoint).join("model.safetensors"),
         folder.path().join("model.safetensors"),
     )
     .unwrap();
@@ -18,16 +19,11 @@ fn absurd_sizes_are_refused_at_once() {
         .filter(|(_, v)| v.is_u64())
         .map(|(k, _)| k)
         .collect();
-    assert!(sizes.len() > 12, "{sizes:?}");
+    assert!(sizes.len() > 8, "{sizes:?}");
     // Tokens and lengths may be anything: nothing is made of that size.
-    let free = [
-        "attention_chunk_size",
-        "bos_token_id",
-        "eos_token_id",
-        "floor_scale",
-        "max_position_embeddings",
-    ];
-    for key in sizes.into_iter().filter(|k| !free.contains(&k.as_str())) {
+    let always = ["bos_token_id", "eos_token_id", "max_position_embeddings"];
+    let free = |k: &&String| always.iter().chain(free).any(|f| f == k);
+    for key in sizes.into_iter().filter(|k| !free(k)) {
         for value in [0u64, 1 << 31, 1 << 62] {
             let mut edited = config.clone();
             edited.insert(key.clone(), value.into());
@@ -40,23 +36,41 @@ fn absurd_sizes_are_refused_at_once() {
             let result = Model::open(folder.path(), false);
             assert!(
                 start.elapsed().as_secs() < 20,
-                "{key} = {value} took {:?}",
+                "{checkpoint}: {key} = {value} took {:?}",
                 start.elapsed()
             );
             if let Err(error) = result {
                 assert!(!error.to_string().contains('\n'), "{error}");
             } else {
-                // Read where the list of layers beside it decides.
-                let decided = [
-                    "no_rope_layer_interval",
-                    "interleave_moe_layer_step",
-                    "intermediate_size_mlp",
-                ];
                 assert!(
                     decided.contains(&key.as_str()),
-                    "{key} = {value} was accepted"
+                    "{checkpoint}: {key} = {value} was accepted"
                 );
             }
         }
+    }
+}
+
+#[test]
+fn absurd_sizes_of_llama4_are_refused_at_once() {
+    absurd_sizes_are_refused_at_once(
+        "llama4_scout",
+        &["attention_chunk_size", "floor_scale"],
+        &[
+            "no_rope_layer_interval",
+            "interleave_moe_layer_step",
+            "intermediate_size_mlp",
+        ],
+    );
+}
+
+#[test]
+fn absurd_sizes_of_the_dense_families_are_refused_at_once() {
+    for checkpoint in ["cohere2", "gemma2", "gemma3", "mistral", "qwen2", "qwen3"] {
+        absurd_sizes_are_refused_at_once(
+            checkpoint,
+            &["sliding_window", "query_pre_attn_scalar"],
+            &["max_window_layers", "_sliding_window_pattern"],
+        );
     }
 }

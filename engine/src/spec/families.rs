@@ -81,6 +81,34 @@ pub const FAMILIES: &[Family] = &[
     },
 ];
 
+/// What GGUF files of a family cannot carry, and what is taken in its place.
+const IMPLIED_BY_GGUF: &[(&str, &str)] = &[
+    (
+        "llama4",
+        "chunks of 8192, every fourth layer without positions, temperature 0.1 every 8192, no qk norm with 128 experts",
+    ),
+    ("cohere2", "every fourth layer is full, no biases"),
+    (
+        "gemma2",
+        "odd layers are full; scores divided by the root of the head's width, with 46 layers of width / heads",
+    ),
+    (
+        "gemma3",
+        "every sixth layer is full; rotary base 10000 of the others in older files; scores divided by the root of the \
+         head's width, with 62 layers of width / heads",
+    ),
+    ("llama", "no window (Mistral 7B), no biases"),
+    ("mistral", "no window"),
+    ("qwen2", "no windows on later layers"),
+    ("qwen3", "no windows on later layers, no biases"),
+];
+
+/// What was taken for granted of a GGUF file's model, by [`ModelSpec::family`]: for people.
+pub fn implied_by_gguf(family: &str) -> Option<&'static str> {
+    let row = IMPLIED_BY_GGUF.iter().find(|(name, _)| *name == family)?;
+    Some(row.1)
+}
+
 /// What a family reads from `config.json`.
 pub struct HfSource<'a> {
     /// For messages.

@@ -26,7 +26,7 @@ mod qwen3;
 pub mod rope;
 mod sizes;
 
-pub use families::{FAMILIES, Family, SpecSource, from_checkpoint};
+pub use families::{FAMILIES, Family, SpecSource, from_checkpoint, implied_by_gguf};
 
 /// Everything the forward pass needs to know about a model, besides the weights.
 #[derive(Clone, Debug, PartialEq)]

@@ -3,6 +3,8 @@
 use std::path::Path;
 
 use fathom_engine::Model;
+use fathom_engine::format::checkpoint::Config;
+use fathom_engine::spec::implied_by_gguf;
 
 use crate::cli::model::ModelArgs;
 use crate::cli::{out, show_run};
@@ -64,6 +66,11 @@ fn show_model(model: &Model) -> Result<()> {
     let unused = unused(&model.weights.unused);
     if !unused.is_empty() {
         facts.push(vec!["not used".to_owned(), unused]);
+    }
+    if let Config::Gguf(_) = model.checkpoint.config
+        && let Some(implied) = implied_by_gguf(&spec.family)
+    {
+        facts.push(vec!["implied by GGUF".to_owned(), implied.to_owned()]);
     }
     if !model.unknown_keys.is_empty() {
         facts.push(vec![
