@@ -18,7 +18,7 @@ KV = dict(f32=0, f16=1)
 class Model:
     """One model and, unless `vocab_only`, one context."""
 
-    def __init__(self, path, n_ctx=512, kv="f32", vocab_only=False, threads=1):
+    def __init__(self, path, n_ctx=512, kv="f32", vocab_only=False, threads=1, n_batch=None):
         self.ffi = get_ffi()
         self.lib = self.ffi.dlopen(str(next(Path(xllamacpp.__file__).parent.glob("xllamacpp*.so"))))
         self.lib.llama_backend_init()
@@ -34,7 +34,9 @@ class Model:
         if vocab_only:
             return
         context = self.lib.llama_context_default_params()
-        context.n_ctx = context.n_batch = context.n_ubatch = n_ctx
+        context.n_ctx = n_ctx
+        context.n_batch = context.n_ubatch = n_batch or n_ctx
+        self.n_batch = context.n_batch
         context.type_k = context.type_v = KV[kv]
         context.flash_attn_type = 0
         context.n_threads = context.n_threads_batch = threads
@@ -76,6 +78,25 @@ class Model:
         self.lib.llama_batch_free(batch)
         return np.stack(rows)
 
+    def logits_at(self, tokens, wanted):
+        """[len(wanted), n_vocab] logits after the tokens of a fresh sequence that stand at `wanted`, ascending."""
+        self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
+        rows = []
+        for start in range(0, len(tokens), self.n_batch):
+            part = tokens[start: start + self.n_batch]
+            batch = self.lib.llama_batch_init(len(part), 0, 1)
+            batch.n_tokens = len(part)
+            for i, t in enumerate(part):
+                batch.token[i], batch.pos[i], batch.n_seq_id[i], batch.seq_id[i][0] = t, start + i, 1, 0
+                batch.logits[i] = start + i in wanted
+            assert self.lib.llama_decode(self.context, batch) == 0
+            for i in range(len(part)):
+                if start + i in wanted:
+                    row = self.ffi.buffer(self.lib.llama_get_logits_ith(self.context, i), 4 * self.n_vocab)
+                    rows.append(np.frombuffer(row, np.float32).copy())
+            self.lib.llama_batch_free(batch)
+        return np.stack(rows)
+
     def logits(self, tokens):
         """[n, n_vocab] logits of a fresh sequence."""
         self.lib.llama_memory_clear(self.lib.llama_get_memory(self.context), True)
@@ -83,7 +104,11 @@ class Model:
 
     def greedy(self, tokens, n):
         """The next `n` tokens, each the most probable; stops before an end token. Also their log probabilities."""
-        row, out, logp, margins = self.logits(tokens)[-1], [], [], []
+        return self.greedy_after(self.logits(tokens)[-1], len(tokens), n)
+
+    def greedy_after(self, row, n_tokens, n):
+        """The same, after `n_tokens` tokens of which `row` holds the last one's logits."""
+        out, logp, margins = [], [], []
         for i in range(n):
             best = int(row.argmax())
             if self.is_end(best):
@@ -92,5 +117,5 @@ class Model:
             out.append(best)
             logp.append(float(x[best] - x.max() - np.log(np.exp(x - x.max()).sum())))
             margins.append(float(x[best] - np.partition(x, -2)[-2]))
-            row = self.decode([best], len(tokens) + i)[-1]
+            row = self.decode([best], n_tokens + i)[-1]
         return out, logp, margins

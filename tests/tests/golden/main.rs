@@ -5,6 +5,7 @@ mod dense;
 mod far;
 mod faults;
 mod logits;
+mod long;
 mod smollm2;
 mod spellings;
 mod tokens;

@@ -1,0 +1,153 @@
+//! SmolLM2 after 100, 2 000 and 8 000 tokens of Moby Dick, against llama.cpp (`make_long.py`).
+
+use fathom_engine::fault::Fault;
+use fathom_engine::{Extend, Logits, Model, PromptTree, SpanId, TreeOptions};
+use fathom_tests::{argmax, fetched, golden_json, ids, log_softmax, numbers, open};
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+/// How far log probabilities are from llama.cpp's after one length, and the greedy text.
+struct Found {
+    /// Largest difference from those of the unpacked weights, nats.
+    exact: f64,
+    /// Mean and largest difference from those of the packed weights, nats, where they were asked.
+    packed: Option<(f64, f64)>,
+    greedy: Vec<u32>,
+}
+
+/// The model, the reference and the text, if all are there.
+fn setup(name: &str) -> Option<(Model, Value, Vec<u32>)> {
+    let golden = golden_json(&format!("long_{name}.json"));
+    let model = open(&fetched(golden["file"].as_str().unwrap())?);
+    let (skip, bytes) = (&golden["text"]["skip"], &golden["text"]["bytes"]);
+    let [skip, bytes] = [skip, bytes].map(|n| n.as_u64().unwrap() as usize);
+    let book = std::fs::read(fetched("moby-dick.txt")?).unwrap();
+    let text = std::str::from_utf8(&book[skip..skip + bytes]).expect("whole characters");
+    let mut tokens = ids(&golden["bos"]);
+    tokens.extend(model.tokenizer().unwrap().encode(text).unwrap());
+    let longest = golden["lengths"].as_array().unwrap().last().unwrap();
+    tokens.truncate(longest["tokens"].as_u64().unwrap() as usize);
+    let bytes: Vec<u8> = tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+    let hash: String = Sha256::digest(&bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect();
+    assert_eq!(hash, golden["tokens_sha256"], "the text's tokens");
+    Some((model, golden, tokens))
+}
+
+/// One sequence, read on from length to length, with a fork for the greedy text at each of the first `n` lengths.
+fn run(model: &Model, golden: &Value, tokens: &[u32], n: usize) -> Vec<Found> {
+    let mut tree = PromptTree::new(model, TreeOptions::default()).unwrap();
+    let trunk = tree.root(0);
+    let mut at = 0;
+    let lengths = golden["lengths"].as_array().unwrap().iter().take(n);
+    lengths
+        .map(|row| {
+            let end = row["tokens"].as_u64().unwrap() as usize;
+            let top: Vec<Vec<u32>> = row["top_ids"].as_array().unwrap().iter().map(ids).collect();
+            let batch = [Extend {
+                span: trunk,
+                tokens: &tokens[at..end],
+                logits: Logits::From(end - at - top.len()),
+            }];
+            let mut rows: Vec<Vec<f32>> = Vec::new();
+            tree.extend(&batch, &mut |row| rows.push(row.logits.to_vec()))
+                .unwrap();
+            at = end;
+            let off = |key: &str| -> Option<Vec<f64>> {
+                let expected: Vec<f64> = row[key].as_array()?.iter().flat_map(numbers).collect();
+                let got = rows.iter().zip(&top).flat_map(|(row, top)| {
+                    let logp = log_softmax(row);
+                    top.iter().map(move |t| logp[*t as usize]).collect::<Vec<_>>()
+                });
+                Some(got.zip(expected).map(|(a, b)| (a - b).abs()).collect())
+            };
+            let largest = |off: &[f64]| off.iter().copied().fold(0.0, f64::max);
+            let mean = |off: &[f64]| off.iter().sum::<f64>() / off.len() as f64;
+            let fork = tree.fork(trunk, end).unwrap();
+            let first = argmax(rows.last().unwrap()) as u32;
+            let found = Found {
+                exact: largest(&off("top_logp").expect("log probabilities")),
+                packed: off("packed_logp").map(|off| (mean(&off), largest(&off))),
+                greedy: greedy(&mut tree, fork, first, ids(&row["greedy"]).len()),
+            };
+            println!(
+                "{}, {end} tokens: off by {:.1e} from the unpacked weights; mean and largest from the packed: {:?}",
+                model.name, found.exact, found.packed
+            );
+            found
+        })
+        .collect()
+}
+
+fn greedy(tree: &mut PromptTree<'_>, span: SpanId, first: u32, n: usize) -> Vec<u32> {
+    let mut out = vec![first];
+    while out.len() < n {
+        let batch = [Extend {
+            span,
+            tokens: &[out[out.len() - 1]],
+            logits: Logits::Last,
+        }];
+        let mut best = 0;
+        tree.extend(&batch, &mut |row| best = argmax(row.logits) as u32)
+            .unwrap();
+        out.push(best);
+    }
+    out.truncate(n);
+    out
+}
+
+fn matches(name: &str, exact: f64) {
+    let Some((model, golden, tokens)) = setup(name) else {
+        return;
+    };
+    let rows = golden["lengths"].as_array().unwrap();
+    for (row, found) in rows.iter().zip(run(&model, &golden, &tokens, rows.len())) {
+        let n = &row["tokens"];
+        assert!(
+            found.exact < exact,
+            "{n} tokens: off by {:.1e}",
+            found.exact
+        );
+        assert_eq!(found.greedy, ids(&row["greedy"]), "{n} tokens: greedy text");
+        // As far as llama.cpp's two are from each other, and a tenth more.
+        if let Some((mean, max)) = found.packed {
+            let off = |k: &str| row["packed_off"][k].as_f64().unwrap();
+            assert!(
+                mean < 1.1 * off("mean") && max < 1.1 * off("max"),
+                "{n} tokens: {mean} on average and {max} at most from the packed weights"
+            );
+        }
+    }
+}
+
+/// Lengths at which a fault takes the model out of the tolerance: of the exact reference, and of the packed one.
+fn faulty(name: &str, fault: &str, exact: f64, n: usize) -> Option<Vec<(bool, bool)>> {
+    let (model, golden, tokens) = setup(name)?;
+    let spec = Fault::by_name(fault).unwrap().apply(&model.spec).unwrap();
+    let found = run(&model.with_spec(spec).unwrap(), &golden, &tokens, n);
+    let rows = golden["lengths"].as_array().unwrap().iter().zip(found);
+    Some(
+        rows.map(|(row, found)| {
+            let mean = row["packed_off"]["mean"].as_f64().unwrap();
+            let packed = found.packed.is_some_and(|(off, _)| off > 1.1 * mean);
+            (found.exact > exact, packed)
+        })
+        .collect(),
+    )
+}
+
+/// Both evaluate in float32: five digits were written, and the rest is rounding.
+const SMOLLM2: f64 = 2e-3;
+#[test]
+fn smollm2_matches_llama_cpp_at_100_2000_8000() {
+    matches("smollm2", SMOLLM2);
+}
+
+#[test]
+fn smollm2_with_other_pairs_is_found_out() {
+    if let Some(found) = faulty("smollm2", "rope-pairing", SMOLLM2, 1) {
+        assert_eq!(found, [(true, true)]);
+    }
+}
