@@ -138,6 +138,7 @@ fn attention(c: &mut Criterion) {
             first_block: 0,
             k: &blocks,
             v: &blocks,
+            v_stride: head_dim,
         };
         let visible: Vec<Range<usize>> =
             (0..rows).map(|i| 0..length - (rows - 1 - i) / 3).collect();

@@ -27,7 +27,7 @@ impl Angles {
         }
         let mut table = Vec::with_capacity(rows.len() * rope.inv_freq.len());
         for row in rows {
-            table.extend(rope.inv_freq.iter().map(|&f| {
+            table.extend(rope.frequencies(row.len).iter().map(|&f| {
                 let angle = match self.precision {
                     RopePrecision::F64 => row.pos as f64 * f64::from(f),
                     RopePrecision::F32 => f64::from(row.pos as f32 * f),

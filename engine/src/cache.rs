@@ -12,9 +12,9 @@ use crate::kernels::KV_BLOCK;
 /// Keys and values of 64 positions in one layer.
 #[derive(Clone)]
 pub struct Block {
-    /// [n_kv_heads, 64, head_dim].
+    /// [n_kv_heads, 64, key width].
     pub k: Vec<f32>,
-    /// [n_kv_heads, 64, head_dim].
+    /// [n_kv_heads, 64, value width]; empty where a key holds its value (latent attention).
     pub v: Vec<f32>,
 }
 
@@ -34,16 +34,16 @@ impl LayerCache {
         }
     }
 
-    /// The block of `pos`, made if there is none and copied if it is shared: `width` is n_kv_heads * head_dim.
-    pub fn block_mut(&mut self, pos: usize, width: usize) -> &mut Block {
+    /// The block of `pos`, made if there is none and copied if it is shared; widths are of all key-value heads.
+    pub fn block_mut(&mut self, pos: usize, k_width: usize, v_width: usize) -> &mut Block {
         let i = pos / KV_BLOCK - self.first;
         if self.blocks.len() <= i {
             self.blocks.resize(i + 1, None);
         }
         let new = || {
             Arc::new(Block {
-                k: vec![0.0; KV_BLOCK * width],
-                v: vec![0.0; KV_BLOCK * width],
+                k: vec![0.0; KV_BLOCK * k_width],
+                v: vec![0.0; KV_BLOCK * v_width],
             })
         };
         Arc::make_mut(self.blocks[i].get_or_insert_with(new))

@@ -1,7 +1,8 @@
 //! Faults that real deployments shipped, as edits of a spec: the table is the whole implementation.
 
 use crate::spec::{
-    Ffn, LayerSpec, Mask, ModelSpec, Moe, Pairing, QkNormOrder, Residual, Rope, ScoreOn, Scoring,
+    Activation, ChoiceBias, Ffn, LayerSpec, Mask, ModelSpec, Moe, Pairing, QkNormOrder, Residual,
+    Rope, ScoreOn, Scoring,
 };
 
 /// A fault: a name, what it does, where it was shipped, and the edit.
@@ -158,6 +159,7 @@ pub const FAULTS: &[Fault] = &[
             if let Some(rope) = &mut l.attention.rope {
                 rope.inv_freq.clone_from(&rope.unscaled);
                 rope.attention_factor = 1.0;
+                rope.long = None;
             }
         }),
     },
@@ -265,6 +267,111 @@ pub const FAULTS: &[Fault] = &[
                 l.ffn_norm = l.attn_norm;
             }
         }),
+    },
+    Fault {
+        name: "rope-short-list",
+        summary: "LongRoPE's list for short sequences on long ones",
+        source: "text-generation-inference #2185",
+        edit: Edit::Layers(|l| {
+            if let Some(rope) = &mut l.attention.rope {
+                rope.long = None;
+            }
+        }),
+    },
+    Fault {
+        name: "rope-long-list",
+        summary: "LongRoPE's list for long sequences on short ones, as where the allocated context decides",
+        source: "llama.cpp #24823",
+        edit: Edit::Layers(|l| {
+            let rope = l.attention.rope.as_mut();
+            if let Some((limit, _)) = rope.and_then(|rope| rope.long.as_mut()) {
+                *limit = 0;
+            }
+        }),
+    },
+    Fault {
+        name: "no-sinks",
+        summary: "attention sinks missing",
+        source: "a plausible omission",
+        edit: Edit::Layers(|l| l.attention.sinks = false),
+    },
+    Fault {
+        name: "no-expert-clamp",
+        summary: "gates and ups of the experts not clamped",
+        source: "a plausible omission",
+        edit: Edit::Layers(|l| {
+            moe(l, |m| {
+                if let Activation::ClampedSwiglu { limit, .. } = &mut m.activation {
+                    *limit = f32::INFINITY;
+                }
+            })
+        }),
+    },
+    Fault {
+        name: "no-expert-bias",
+        summary: "biases of the router and of the experts dropped",
+        source: "a plausible omission",
+        edit: Edit::Layers(|l| moe(l, |m| m.biases = false)),
+    },
+    Fault {
+        name: "router-softmax-all",
+        summary: "softmax over all experts before the choice in place of over the chosen after it",
+        source: "a plausible misreading",
+        edit: Edit::Layers(|l| {
+            moe(l, |m| {
+                if m.scoring == Scoring::SoftmaxChosen {
+                    m.scoring = Scoring::SoftmaxAll
+                }
+            })
+        }),
+    },
+    Fault {
+        name: "no-expert-sum",
+        summary: "weights of the chosen experts not divided by their sum",
+        source: "a plausible omission",
+        edit: Edit::Layers(|l| moe(l, |m| m.normalise = false)),
+    },
+    Fault {
+        name: "expert-sum",
+        summary: "weights of the chosen experts divided by their sum where they are not to be",
+        source: "a plausible misreading",
+        edit: Edit::Layers(|l| {
+            moe(l, |m| {
+                if m.scoring == Scoring::SoftmaxAll {
+                    m.normalise = true
+                }
+            })
+        }),
+    },
+    Fault {
+        name: "no-expert-scale",
+        summary: "factor on the weights of the experts missing",
+        source: "a plausible omission",
+        edit: Edit::Layers(|l| moe(l, |m| m.score_scale = 1.0)),
+    },
+    Fault {
+        name: "no-choice-bias",
+        summary: "bias on the choice of experts missing",
+        source: "a plausible omission",
+        edit: Edit::Layers(|l| moe(l, |m| m.choice_bias = ChoiceBias::None)),
+    },
+    Fault {
+        name: "choice-bias-in-score",
+        summary: "bias on the choice of experts in their weights too",
+        source: "a plausible misreading",
+        edit: Edit::Layers(|l| {
+            moe(l, |m| {
+                if m.choice_bias == ChoiceBias::Choice {
+                    m.choice_bias = ChoiceBias::ChoiceAndScore
+                }
+            })
+        }),
+    },
+    Fault {
+        name: "no-groups",
+        summary: "experts chosen among all in place of among the best groups",
+        source: "a plausible omission",
+        edit: Edit::Layers(|l| moe(l, |m| m.groups = None)),
     },
 ];
 

@@ -20,11 +20,11 @@ use rayon::prelude::*;
 use crate::angles::Angles;
 use crate::kernels::{self, KvBlocks, Scores, Scratch};
 use crate::model::Model;
-use crate::moe;
 use crate::spec::{Attention, Ffn, LayerSpec, ModelSpec, Norm, NormKind, QkNormOrder, Residual};
 use crate::tree::{LogitsRow, Span, SpanId};
-use crate::weights::{FfnWeights, LayerWeights, Weight};
+use crate::weights::{FfnWeights, KeysValues, LayerWeights, Weight};
 use crate::{Error, Result};
+use crate::{latent, moe};
 
 /// One token of a tile. The rows of a span stand together, in the order of their positions.
 #[derive(Clone, Copy, Debug)]
@@ -33,10 +33,14 @@ pub(crate) struct Row {
     pub pos: usize,
     pub token: u32,
     pub wanted: bool,
+    /// Tokens of its sequence, with those that are being appended.
+    pub len: usize,
 }
 
 /// Query rows that pass the attention kernel together.
 const ATTEND_ROWS: usize = 48;
+/// Most query heads of one key-value head that do.
+const ATTEND_HEADS: usize = 16;
 /// Rows whose logits are held at a time.
 const HEAD_ROWS: usize = 32;
 
@@ -101,33 +105,48 @@ fn attention(
     angles: &mut Angles,
 ) -> Result<Vec<f32>> {
     let a = &layer.attention;
-    let [mut q, mut k, mut v] = [matmul(h, &w.q), matmul(h, &w.k), matmul(h, &w.v)];
-    for (x, bias) in [&mut q, &mut k, &mut v].into_iter().zip(&w.qkv_bias) {
-        // A fault may leave the biases out.
-        add_bias(x, if a.qkv_bias { bias } else { &[] });
-    }
     let table = a.rope.as_ref().map(|rope| angles.table(rope, rows));
-    for (x, norm_weights) in [&mut q, &mut k].into_iter().zip(&w.qk_norm) {
-        qk_norm(x, a, norm_weights, QkNormOrder::BeforeRope);
+    let rotate = |x: &mut [f32], head_dim| {
         if let (Some(table), Some(rope)) = (&table, &a.rope) {
-            table.rotate(x, rope, a.head_dim);
+            table.rotate(x, rope, head_dim);
         }
-        qk_norm(x, a, norm_weights, QkNormOrder::AfterRope);
-    }
+    };
+    let (mut q, k, v) = match &w.kv {
+        KeysValues::Grouped { k, v } => {
+            let [mut q, mut k, mut v] = [matmul(h, &w.q), matmul(h, k), matmul(h, v)];
+            for (x, bias) in [&mut q, &mut k, &mut v].into_iter().zip(&w.qkv_bias) {
+                // A fault may leave the biases out.
+                add_bias(x, if a.qkv_bias { bias } else { &[] });
+            }
+            for (x, norm_weights) in [&mut q, &mut k].into_iter().zip(&w.qk_norm) {
+                qk_norm(x, a, norm_weights, QkNormOrder::BeforeRope);
+                rotate(x, a.head_dim);
+                qk_norm(x, a, norm_weights, QkNormOrder::AfterRope);
+            }
+            (q, k, v)
+        }
+        KeysValues::Latent(latent) => {
+            let (q, k) = latent::project(h, a, &w.q, latent, rotate);
+            (q, k, Vec::new())
+        }
+    };
     if let Some(temperature) = a.temperature {
-        for (q, row) in q.chunks_exact_mut(a.n_heads * a.head_dim).zip(rows) {
+        for (q, row) in q.chunks_exact_mut(a.n_heads * a.key_width()).zip(rows) {
             let factor = temperature.factor(row.pos);
             q.iter_mut().for_each(|v| *v *= factor);
         }
     }
     append(index, layer, &k, &v, spans, rows);
-    let attended = attend(index, layer, w, &q, spans, rows)?;
+    let mut attended = attend(index, layer, w, &q, spans, rows)?;
+    if let KeysValues::Latent(latent) = &w.kv {
+        attended = latent::values(&attended, latent);
+    }
     let mut out = matmul(&attended, &w.o);
     add_bias(&mut out, &w.out_bias);
     Ok(out)
 }
 
-/// Writes the tile's keys and values, [n, n_kv_heads * head_dim] each, into the caches.
+/// Writes the tile's keys and values, [n, n_kv_heads * width] each, into the caches; v may be empty.
 fn append(
     index: usize,
     layer: &LayerSpec,
@@ -136,37 +155,36 @@ fn append(
     spans: &mut BTreeMap<SpanId, Span>,
     rows: &[Row],
 ) {
-    let a = &layer.attention;
-    let (hd, width) = (a.head_dim, a.n_kv_heads * a.head_dim);
-    for ((row, k), v) in rows
-        .iter()
-        .zip(k.chunks_exact(width))
-        .zip(v.chunks_exact(width))
-    {
+    let n_heads = layer.attention.n_kv_heads;
+    let [k_width, v_width] = [k, v].map(|x| x.len() / rows.len());
+    for (i, row) in rows.iter().enumerate() {
         let Some(span) = spans
             .get_mut(&row.span)
             .filter(|s| s.writes(layer.mask, row.pos))
         else {
             continue;
         };
-        let block = span.layers[index].block_mut(row.pos, width);
+        let block = span.layers[index].block_mut(row.pos, k_width, v_width);
         let slot = row.pos % kernels::KV_BLOCK;
-        for head in 0..a.n_kv_heads {
-            let at = (head * kernels::KV_BLOCK + slot) * hd;
-            block.k[at..at + hd].copy_from_slice(&k[head * hd..][..hd]);
-            block.v[at..at + hd].copy_from_slice(&v[head * hd..][..hd]);
+        for (x, width, to) in [(k, k_width, &mut block.k), (v, v_width, &mut block.v)] {
+            let hd = width / n_heads;
+            for head in 0..n_heads {
+                let at = (head * kernels::KV_BLOCK + slot) * hd;
+                to[at..at + hd].copy_from_slice(&x[i * width + head * hd..][..hd]);
+            }
         }
     }
 }
 
-/// A part of the attention's work: some rows of one span, and one key-value head.
+/// A part of the attention's work: some rows of one span, and query heads of one key-value head.
 struct Task<'a> {
     span: &'a Span,
     rows: Range<usize>,
     kv_head: usize,
+    heads: Range<usize>,
 }
 
-/// Softmax attention over the caches: queries [n, n_heads * head_dim] to the same shape.
+/// Softmax attention over the caches: queries [n, n_heads * key width] to [n, n_heads * value width].
 fn attend(
     index: usize,
     layer: &LayerSpec,
@@ -176,18 +194,22 @@ fn attend(
     rows: &[Row],
 ) -> Result<Vec<f32>> {
     let a = &layer.attention;
-    let (hd, group) = (a.head_dim, a.n_heads / a.n_kv_heads);
+    let (kd, vd, group) = (a.key_width(), a.value_width(), a.n_heads / a.n_kv_heads);
     let mut tasks = Vec::new();
     let mut first = 0;
     for run in rows.chunk_by(|a, b| a.span == b.span) {
         let span = &spans[&run[0].span];
-        for part in run.chunks(ATTEND_ROWS.div_ceil(group)) {
+        for part in run.chunks(ATTEND_ROWS.div_ceil(group.min(ATTEND_HEADS))) {
             let rows = first..first + part.len();
-            tasks.extend((0..a.n_kv_heads).map(|kv_head| Task {
-                span,
-                rows: rows.clone(),
-                kv_head,
-            }));
+            for kv_head in 0..a.n_kv_heads {
+                let heads = kv_head * group..(kv_head + 1) * group;
+                tasks.extend(heads.clone().step_by(ATTEND_HEADS).map(|head| Task {
+                    span,
+                    rows: rows.clone(),
+                    kv_head,
+                    heads: head..heads.end.min(head + ATTEND_HEADS),
+                }));
+            }
             first = rows.end;
         }
     }
@@ -203,28 +225,36 @@ fn attend(
                 "layer {index}: the keys of position {pos} are gone"
             ))
         })?;
-        let head =
-            task.kv_head * kernels::KV_BLOCK * hd..(task.kv_head + 1) * kernels::KV_BLOCK * hd;
-        let k: Vec<&[f32]> = blocks.iter().map(|b| &b.k[head.clone()]).collect();
-        let v: Vec<&[f32]> = blocks.iter().map(|b| &b.v[head.clone()]).collect();
-        let heads = task.kv_head * group..(task.kv_head + 1) * group;
-        let mut tile_q = Vec::with_capacity(tile.len() * group * hd);
+        let of_head = |width: usize| {
+            let size = kernels::KV_BLOCK * width;
+            task.kv_head * size..(task.kv_head + 1) * size
+        };
+        let k: Vec<&[f32]> = blocks.iter().map(|b| &b.k[of_head(kd)]).collect();
+        let (v, v_stride) = match w.kv {
+            KeysValues::Grouped { .. } => (blocks.iter().map(|b| &b.v[of_head(vd)]).collect(), vd),
+            // A latent is the beginning of its key.
+            KeysValues::Latent(_) => (k.clone(), kd),
+        };
+        let heads = &task.heads;
+        let mut tile_q = Vec::with_capacity(tile.len() * heads.len() * kd);
         for row in task.rows.clone() {
-            tile_q.extend_from_slice(&q[(row * a.n_heads + heads.start) * hd..][..group * hd]);
+            let from = (row * a.n_heads + heads.start) * kd;
+            tile_q.extend_from_slice(&q[from..][..heads.len() * kd]);
         }
         let visible: Vec<_> = visible
             .iter()
-            .flat_map(|v| std::iter::repeat_n(v.clone(), group))
+            .flat_map(|v| std::iter::repeat_n(v.clone(), heads.len()))
             .collect();
-        let sinks: Vec<f32> = match w.sinks.get(heads) {
+        let sinks: Vec<f32> = match w.sinks.get(heads.clone()).filter(|_| a.sinks) {
             Some(sinks) => tile.iter().flat_map(|_| sinks.iter().copied()).collect(),
             None => Vec::new(),
         };
-        let mut out = vec![0.0; tile_q.len()];
+        let mut out = vec![0.0; visible.len() * vd];
         let kv = KvBlocks {
             first_block,
             k: &k,
             v: &v,
+            v_stride,
         };
         let scores = Scores {
             scale: a.scale,
@@ -237,11 +267,11 @@ fn attend(
         .par_iter()
         .map_init(Scratch::default, work)
         .collect::<Result<_>>()?;
-    let mut out = vec![0.0; q.len()];
+    let mut out = vec![0.0; rows.len() * a.n_heads * vd];
     for (task, part) in tasks.iter().zip(&parts) {
-        for (row, part) in task.rows.clone().zip(part.chunks_exact(group * hd)) {
-            out[(row * a.n_heads + task.kv_head * group) * hd..][..group * hd]
-                .copy_from_slice(part);
+        let width = task.heads.len() * vd;
+        for (row, part) in task.rows.clone().zip(part.chunks_exact(width)) {
+            out[(row * a.n_heads + task.heads.start) * vd..][..width].copy_from_slice(part);
         }
     }
     Ok(out)
@@ -262,20 +292,9 @@ fn qk_norm(x: &mut Vec<f32>, a: &Attention, weights: &[f32], order: QkNormOrder)
 fn ffn(layer: &LayerSpec, w: &LayerWeights, h: &[f32], dim: usize) -> Vec<f32> {
     match (&layer.ffn, &w.ffn) {
         (Ffn::Dense { activation, .. }, FfnWeights::Dense(gated)) => {
-            moe::gated(h, gated, *activation)
+            moe::gated(h, gated, *activation, false)
         }
-        (
-            Ffn::Moe(moe),
-            FfnWeights::Moe {
-                router,
-                experts,
-                shared,
-            },
-        ) => {
-            // A fault may leave the shared expert out.
-            let shared = shared.as_ref().filter(|_| moe.shared_hidden_dim.is_some());
-            moe::moe(h, dim, moe, router, experts, shared)
-        }
+        (Ffn::Moe(moe), FfnWeights::Moe(experts)) => moe::moe(h, dim, moe, experts),
         // The weights were loaded by this spec, or by one that a fault made of it without touching the kind.
         _ => unreachable!("feed-forward weights of the spec's kind"),
     }
@@ -327,7 +346,7 @@ fn add(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
 
-fn add_bias(x: &mut [f32], bias: &[f32]) {
+pub(crate) fn add_bias(x: &mut [f32], bias: &[f32]) {
     if !bias.is_empty() {
         x.chunks_exact_mut(bias.len()).for_each(|x| add(x, bias));
     }

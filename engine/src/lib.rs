@@ -18,6 +18,7 @@ pub mod fault;
 pub mod format;
 mod forward;
 pub mod kernels;
+mod latent;
 pub mod model;
 mod moe;
 pub mod spec;

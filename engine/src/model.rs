@@ -61,15 +61,19 @@ impl Model {
             ),
             Config::Gguf(metadata) => {
                 let embedding = checkpoint.tensor("token_embd.weight")?;
-                let rope_factors = checkpoint.tensors.get("rope_freqs.weight").map(|t| {
+                let factors = |name: &str| {
+                    let t = checkpoint.tensors.get(name)?;
                     let mut factors = vec![0.0; t.shape.iter().product()];
                     t.ty.unpack(&t.data, &mut factors);
-                    factors
-                });
+                    Some(factors)
+                };
+                let short = factors("rope_factors_short.weight");
+                let long = factors("rope_factors_long.weight");
                 let source = SpecSource::Gguf {
                     metadata,
                     n_vocab: embedding.shape[0],
-                    rope_factors,
+                    rope_factors: factors("rope_freqs.weight"),
+                    long_factors: short.zip(long).map(|(short, long)| [short, long]),
                     tied: !checkpoint.tensors.contains_key("output.weight"),
                 };
                 (checkpoint.name.clone(), source)
@@ -120,8 +124,7 @@ impl Model {
                 Mask::Window(w) | Mask::Chunk(w) => n.min(w),
             };
             let blocks = held.div_ceil(crate::kernels::KV_BLOCK) * crate::kernels::KV_BLOCK;
-            let a = &layer.attention;
-            (blocks as u64) * (2 * a.n_kv_heads * a.head_dim * size_of::<f32>()) as u64
+            (blocks as u64) * (layer.attention.cached() * size_of::<f32>()) as u64
         });
         layers.sum()
     }

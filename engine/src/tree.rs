@@ -35,6 +35,8 @@ pub(crate) struct Span {
     exact_from: usize,
     /// Blocks of windowed and chunked layers are dropped below this position.
     dropped: usize,
+    /// The length of the sequence for which the cached keys were made: rotary frequencies may depend on it.
+    made_for: usize,
 }
 
 impl Span {
@@ -49,7 +51,17 @@ impl Span {
             local_from: pos,
             exact_from: pos,
             dropped: pos,
+            made_for: pos,
         }
+    }
+
+    /// Forgets all keys and all tokens, which it gives back: they are to be evaluated again.
+    fn restart(&mut self) -> Vec<u32> {
+        let tokens = (self.start..self.end).map(|pos| self.token(pos)).collect();
+        let pins = std::mem::take(&mut self.pins);
+        *self = Self::empty(self.start, self.layers.len());
+        self.pins = pins;
+        tokens
     }
 
     /// The positions that a token at `pos` attends to.
@@ -310,10 +322,14 @@ impl<'m> PromptTree<'m> {
             local_from: parent.local_from,
             exact_from: parent.exact_from,
             dropped: parent.start,
+            made_for: parent.made_for,
         })
     }
 
     /// Appends tokens to spans and reports logits, in the order of `batch` and of the tokens.
+    ///
+    /// Logits are those of the whole sequence as it is after the call. Where its length decides on the rotary
+    /// frequencies (LongRoPE) and the keys so far were made with others, all of it is evaluated again.
     ///
     /// # Errors
     /// A span that is not there or stands twice in the batch, or a token outside the vocabulary; nothing is
@@ -323,10 +339,9 @@ impl<'m> PromptTree<'m> {
         batch: &[Extend<'_>],
         report: &mut (dyn FnMut(LogitsRow<'_>) + Send),
     ) -> Result<()> {
-        let mut rows = Vec::new();
         let mut seen = HashSet::new();
         for e in batch {
-            let span = self.span(e.span)?;
+            self.span(e.span)?;
             if !seen.insert(e.span) {
                 return Err(Error::input(
                     "batch",
@@ -335,17 +350,33 @@ impl<'m> PromptTree<'m> {
                     "each span once",
                 ));
             }
-            let n = e.tokens.len();
+            let n_vocab = self.model.spec.n_vocab;
+            let outside = |t: &u32| *t as usize >= n_vocab;
+            if let Some(i) = e.tokens.iter().position(outside) {
+                let expected = format!("0 to {}", n_vocab - 1);
+                let field = format!("token {i}");
+                return Err(Error::input("tokens", field, e.tokens[i], expected));
+            }
+        }
+        let mut rows = Vec::new();
+        for e in batch.iter().filter(|e| !e.tokens.is_empty()) {
+            let spec = &self.model.spec;
+            let span = self.span_mut(e.span)?;
+            let (n, len) = (e.tokens.len(), span.end + e.tokens.len());
+            let again = if spec.same_frequencies(span.made_for, len) || span.end == span.start {
+                Vec::new()
+            } else {
+                span.restart()
+            };
+            span.made_for = len;
+            rows.extend(again.iter().enumerate().map(|(i, &token)| Row {
+                span: e.span,
+                pos: span.start + i,
+                token,
+                wanted: false,
+                len,
+            }));
             for (i, &token) in e.tokens.iter().enumerate() {
-                if token as usize >= self.model.spec.n_vocab {
-                    let expected = format!("0 to {}", self.model.spec.n_vocab - 1);
-                    return Err(Error::input(
-                        "tokens",
-                        format!("token {i}"),
-                        token,
-                        expected,
-                    ));
-                }
                 let wanted = match e.logits {
                     Logits::None => false,
                     Logits::Last => i + 1 == n,
@@ -354,9 +385,10 @@ impl<'m> PromptTree<'m> {
                 };
                 rows.push(Row {
                     span: e.span,
-                    pos: span.end + i,
+                    pos: len - n + i,
                     token,
                     wanted,
+                    len,
                 });
             }
         }

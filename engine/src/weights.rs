@@ -6,8 +6,12 @@ use std::collections::BTreeSet;
 use crate::format::checkpoint::{Checkpoint, Config};
 use crate::format::{Bytes, StoredType, Tensor};
 use crate::kernels::{Layout, Matrix};
-use crate::spec::{Ffn, LayerSpec, ModelSpec, Moe, Residual};
+use crate::spec::{Attention, Ffn, Latent, LayerSpec, ModelSpec, Residual};
 use crate::{Error, Result};
+
+mod experts;
+
+pub use experts::{Biases, Experts, Gated};
 
 /// A matrix as stored: y = W x.
 #[derive(Clone, Debug)]
@@ -36,6 +40,11 @@ impl Weight {
         self.rows
     }
 
+    /// Inputs.
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
     /// Stored type.
     pub fn ty(&self) -> StoredType {
         self.ty
@@ -62,13 +71,11 @@ pub struct Weights {
 pub struct LayerWeights {
     /// [dim].
     pub attn_norm: Vec<f32>,
-    /// [n_heads * head_dim, dim].
+    /// Queries, [n_heads * head_dim, dim], or [.., q_rank] where they are of low rank.
     pub q: Weight,
-    /// [n_kv_heads * head_dim, dim].
-    pub k: Weight,
-    /// [n_kv_heads * head_dim, dim].
-    pub v: Weight,
-    /// [dim, n_heads * head_dim].
+    /// Keys and values.
+    pub kv: KeysValues,
+    /// [dim, n_heads * width of a value head].
     pub o: Weight,
     /// Biases of q, k, v; empty where there are none.
     pub qkv_bias: [Vec<f32>; 3],
@@ -88,31 +95,42 @@ pub struct LayerWeights {
     pub ffn: FfnWeights,
 }
 
+/// Weights of keys and values.
+#[derive(Clone, Debug)]
+pub enum KeysValues {
+    /// Heads, each projected from the stream.
+    Grouped {
+        /// [n_kv_heads * head_dim, dim].
+        k: Weight,
+        /// [n_kv_heads * head_dim, dim].
+        v: Weight,
+    },
+    /// A latent, and how it is met by queries and becomes values.
+    Latent(LatentWeights),
+}
+
+/// Weights of latent attention.
+#[derive(Clone, Debug)]
+pub struct LatentWeights {
+    /// Low-rank queries: [q_rank, dim] and the weights of their norm, [q_rank].
+    pub q_down: Option<(Weight, Vec<f32>)>,
+    /// The latent and the shared rotated key, [kv_rank + rope_dim, dim].
+    pub kv_down: Weight,
+    /// Norm of the latent, [kv_rank].
+    pub kv_norm: Vec<f32>,
+    /// From a query head's unrotated part to the space of the latent, [kv_rank, head_dim - rope_dim] a head.
+    pub absorb_q: Vec<Weight>,
+    /// From the latent to a value head, [v_dim, kv_rank] a head.
+    pub v_up: Vec<Weight>,
+}
+
 /// Weights of a feed-forward part.
 #[derive(Clone, Debug)]
 pub enum FfnWeights {
     /// One gated network.
     Dense(Gated),
     /// Routed experts and a shared one.
-    Moe {
-        /// [n_experts, dim].
-        router: Weight,
-        /// One entry an expert.
-        experts: Vec<Gated>,
-        /// The expert that every token passes.
-        shared: Option<Gated>,
-    },
-}
-
-/// down(act(gate x) * up x).
-#[derive(Clone, Debug)]
-pub struct Gated {
-    /// [hidden_dim, dim].
-    pub gate: Weight,
-    /// [hidden_dim, dim].
-    pub up: Weight,
-    /// [dim, hidden_dim].
-    pub down: Weight,
+    Moe(Experts),
 }
 
 impl Weights {
@@ -143,7 +161,7 @@ impl Weights {
             final_norm: find.vector(&find.top("norm", "output_norm"), spec.dim)?,
             embedding,
             head,
-            unused: find.unused(allow_unknown)?,
+            unused: find.unused(spec.layers.len(), allow_unknown)?,
         })
     }
 }
@@ -165,6 +183,9 @@ fn is_beside(name: &str) -> bool {
         || name.ends_with("lm_head.weight")
         || name.starts_with("rope_")
 }
+
+/// A layer's tensor by its Hugging Face and its GGUF name.
+type Name<'n> = dyn Fn(&str, &str) -> String + 'n;
 
 struct Finder<'a> {
     checkpoint: &'a Checkpoint,
@@ -230,6 +251,21 @@ impl<'a> Finder<'a> {
         })
     }
 
+    /// Some of a matrix's rows, as a matrix of their own; `name` is for the message.
+    fn rows(&self, whole: &Weight, name: &str, first: usize, rows: usize) -> Result<Weight> {
+        let each = whole.data.len() / whole.rows.max(1);
+        let data = whole.data.slice(first * each..(first + rows) * each);
+        let data = data.ok_or_else(|| {
+            let (found, expected) = (format!("{} rows", whole.rows), format!("{}", first + rows));
+            Error::input(&self.checkpoint.name, name, found, expected)
+        })?;
+        Ok(Weight {
+            rows,
+            data,
+            ..whole.clone()
+        })
+    }
+
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
         let t = self.shaped(name, &[len])?;
         let mut out = vec![0.0; len];
@@ -254,6 +290,7 @@ impl<'a> Finder<'a> {
         };
         let a = &spec.attention;
         let (q_dim, kv_dim) = (a.n_heads * a.head_dim, a.n_kv_heads * a.head_dim);
+        let (q, kv) = self.queries_keys_values(dim, a, &name)?;
         let weighted = a.qk_norm.is_some_and(|n| n.weighted);
         let matrix = |hf: &str, gguf: &str, rows, cols| self.matrix(&name(hf, gguf), rows, cols);
         // Hugging Face's "post_attention_layernorm" stands before the feed-forward part, unless both sublayers
@@ -262,15 +299,25 @@ impl<'a> Finder<'a> {
             Some(_) => "pre_feedforward_layernorm.weight",
             None => "post_attention_layernorm.weight",
         };
+        // gpt-oss's GGUF files call it after attention, as Hugging Face does.
         let post = spec.attn_post_norm.is_some();
+        let gguf_ffn_norm = if !post && self.has(&name("", "post_attention_norm.weight")) {
+            "post_attention_norm.weight"
+        } else {
+            "ffn_norm.weight"
+        };
         let (attn, ffn) = (spec.attn_norm.is_some(), spec.ffn_norm.is_some());
         let shared = spec.residual == Residual::Parallel && !ffn;
         Ok(LayerWeights {
             attn_norm: vector(attn, "input_layernorm.weight", "attn_norm.weight", dim)?,
-            q: matrix("self_attn.q_proj.weight", "attn_q.weight", q_dim, dim)?,
-            k: matrix("self_attn.k_proj.weight", "attn_k.weight", kv_dim, dim)?,
-            v: matrix("self_attn.v_proj.weight", "attn_v.weight", kv_dim, dim)?,
-            o: matrix("self_attn.o_proj.weight", "attn_output.weight", dim, q_dim)?,
+            q,
+            kv,
+            o: matrix(
+                "self_attn.o_proj.weight",
+                "attn_output.weight",
+                dim,
+                a.out_width(),
+            )?,
             qkv_bias: [
                 vector(a.qkv_bias, "self_attn.q_proj.bias", "attn_q.bias", q_dim)?,
                 vector(a.qkv_bias, "self_attn.k_proj.bias", "attn_k.bias", kv_dim)?,
@@ -301,7 +348,7 @@ impl<'a> Finder<'a> {
             ffn_norm: if shared {
                 vector(attn, "input_layernorm.weight", "attn_norm.weight", dim)?
             } else {
-                vector(ffn, ffn_norm, "ffn_norm.weight", dim)?
+                vector(ffn, ffn_norm, gguf_ffn_norm, dim)?
             },
             ffn_post_norm: vector(
                 spec.ffn_post_norm.is_some(),
@@ -311,20 +358,99 @@ impl<'a> Finder<'a> {
             )?,
             ffn: match &spec.ffn {
                 Ffn::Dense { hidden_dim, .. } => {
-                    let hf = if self.has(&name("mlp.gate_proj.weight", "")) {
-                        "mlp"
-                    } else {
-                        "feed_forward"
-                    };
-                    FfnWeights::Dense(self.gated(dim, *hidden_dim, |part| {
-                        name(
-                            &format!("{hf}.{part}_proj.weight"),
-                            &format!("ffn_{part}.weight"),
-                        )
-                    })?)
+                    FfnWeights::Dense(self.dense(dim, *hidden_dim, &name)?)
                 }
-                Ffn::Moe(moe) => self.moe(dim, moe, name)?,
+                Ffn::Moe(moe) => FfnWeights::Moe(self.experts(dim, moe, &name)?),
             },
+        })
+    }
+
+    fn queries_keys_values(
+        &self,
+        dim: usize,
+        a: &Attention,
+        name: &Name<'_>,
+    ) -> Result<(Weight, KeysValues)> {
+        let (q_dim, kv_dim) = (a.n_heads * a.head_dim, a.n_kv_heads * a.head_dim);
+        let matrix = |hf: &str, gguf: &str, rows, cols| {
+            let hf = format!("self_attn.{hf}.weight");
+            self.matrix(&name(&hf, &format!("attn_{gguf}.weight")), rows, cols)
+        };
+        if let Some(latent) = a.latent {
+            let q = match latent.q_rank {
+                Some(rank) => matrix("q_b_proj", "q_b", q_dim, rank)?,
+                None => matrix("q_proj", "q", q_dim, dim)?,
+            };
+            let weights = self.latent(dim, a, latent, name)?;
+            return Ok((q, KeysValues::Latent(weights)));
+        }
+        let fused = name("self_attn.qkv_proj.weight", "attn_qkv.weight");
+        if self.has(&fused) {
+            let whole = self.matrix(&fused, q_dim + 2 * kv_dim, dim)?;
+            let kv = KeysValues::Grouped {
+                k: self.rows(&whole, &fused, q_dim, kv_dim)?,
+                v: self.rows(&whole, &fused, q_dim + kv_dim, kv_dim)?,
+            };
+            return Ok((self.rows(&whole, &fused, 0, q_dim)?, kv));
+        }
+        let kv = KeysValues::Grouped {
+            k: matrix("k_proj", "k", kv_dim, dim)?,
+            v: matrix("v_proj", "v", kv_dim, dim)?,
+        };
+        Ok((matrix("q_proj", "q", q_dim, dim)?, kv))
+    }
+
+    fn latent(
+        &self,
+        dim: usize,
+        a: &Attention,
+        latent: Latent,
+        name: &Name<'_>,
+    ) -> Result<LatentWeights> {
+        let (n, rank, v_dim) = (a.n_heads, latent.kv_rank, latent.v_dim);
+        let nope = a.head_dim - latent.rope_dim;
+        let full = |hf: &str, gguf: &str| {
+            name(
+                &format!("self_attn.{hf}.weight"),
+                &format!("attn_{gguf}.weight"),
+            )
+        };
+        let q_down = |q_rank| {
+            Ok((
+                self.matrix(&full("q_a_proj", "q_a"), q_rank, dim)?,
+                self.vector(&full("q_a_layernorm", "q_a_norm"), q_rank)?,
+            ))
+        };
+        let (absorb_q, v_up) = if self.gguf {
+            // The converter splits kv_b and turns its keys' part around.
+            let stacked = |gguf: &str, rows, cols| {
+                let t = self.shaped(&full("", gguf), &[n, rows, cols])?;
+                self.slices(t, n, rows, cols, Layout::RowMajor)
+            };
+            (stacked("k_b", rank, nope)?, stacked("v_b", v_dim, rank)?)
+        } else {
+            // [n_heads, nope + v_dim, kv_rank]: what a query meets is its keys' part, input-major.
+            let name = full("kv_b_proj", "");
+            let t = self.shaped(&name, &[n * (nope + v_dim), rank])?;
+            let turned = Layout::ColMajor {
+                stride: rank,
+                offset: 0,
+            };
+            let heads = self.slices(t, n, rank, nope, turned)?;
+            let whole = self.matrix(&name, n * (nope + v_dim), rank)?;
+            let values = (0..n).map(|h| self.rows(&whole, &name, h * (nope + v_dim) + nope, v_dim));
+            (heads, values.collect::<Result<_>>()?)
+        };
+        Ok(LatentWeights {
+            q_down: latent.q_rank.map(q_down).transpose()?,
+            kv_down: self.matrix(
+                &full("kv_a_proj_with_mqa", "kv_a_mqa"),
+                rank + latent.rope_dim,
+                dim,
+            )?,
+            kv_norm: self.vector(&full("kv_a_layernorm", "kv_a_norm"), rank)?,
+            absorb_q,
+            v_up,
         })
     }
 
@@ -332,137 +458,24 @@ impl<'a> Finder<'a> {
         self.checkpoint.tensors.contains_key(name)
     }
 
-    fn gated(&self, dim: usize, hidden: usize, name: impl Fn(&str) -> String) -> Result<Gated> {
-        Ok(Gated {
-            gate: self.matrix(&name("gate"), hidden, dim)?,
-            up: self.matrix(&name("up"), hidden, dim)?,
-            down: self.matrix(&name("down"), dim, hidden)?,
-        })
+    fn shape_of(&self, name: &str) -> Option<&[usize]> {
+        Some(&self.checkpoint.tensors.get(name)?.shape)
     }
 
-    fn moe(
-        &self,
-        dim: usize,
-        moe: &Moe,
-        name: impl Fn(&str, &str) -> String,
-    ) -> Result<FfnWeights> {
-        let (n, hidden) = (moe.n_experts, moe.hidden_dim);
-        let router = self.matrix(
-            &name("feed_forward.router.weight", "ffn_gate_inp.weight"),
-            n,
-            dim,
-        )?;
-        let shared = moe.shared_hidden_dim.map(|hidden| {
-            self.gated(dim, hidden, |part| {
-                name(
-                    &format!("feed_forward.shared_expert.{part}_proj.weight"),
-                    &format!("ffn_{part}_shexp.weight"),
-                )
-            })
-        });
-        let experts = if self.gguf {
-            let stacked = |part: &str, rows: usize, cols: usize| {
-                let t = self.shaped(
-                    &name("", &format!("ffn_{part}_exps.weight")),
-                    &[n, rows, cols],
-                )?;
-                self.slices(t, n, rows, cols, Layout::RowMajor)
-            };
-            let (gate, up) = (stacked("gate", hidden, dim)?, stacked("up", hidden, dim)?);
-            let down = stacked("down", dim, hidden)?;
-            gate.into_iter()
-                .zip(up)
-                .zip(down)
-                .map(|((gate, up), down)| Gated { gate, up, down })
-                .collect()
+    /// The name of a tensor of layer `n_layers` or later, where a draft head stands behind the last layer.
+    fn is_draft(&self, name: &str, n_layers: usize) -> bool {
+        let (layers, mark) = if self.gguf {
+            ("blk.".to_owned(), "nextn.eh_proj.weight")
         } else {
-            // Input-major, unlike nn.Linear: [n_experts, dim, 2 * hidden] and [n_experts, hidden, dim].
-            let both = self.shaped(
-                &name("feed_forward.experts.gate_up_proj", ""),
-                &[n, dim, 2 * hidden],
-            )?;
-            let down = self.shaped(
-                &name("feed_forward.experts.down_proj", ""),
-                &[n, hidden, dim],
-            )?;
-            let half = |offset| {
-                self.slices(
-                    both,
-                    n,
-                    hidden,
-                    dim,
-                    Layout::ColMajor {
-                        stride: 2 * hidden,
-                        offset,
-                    },
-                )
-            };
-            let down = self.slices(
-                down,
-                n,
-                dim,
-                hidden,
-                Layout::ColMajor {
-                    stride: dim,
-                    offset: 0,
-                },
-            )?;
-            let pairs = half(0)?.into_iter().zip(half(hidden)?).zip(down);
-            pairs
-                .map(|((gate, up), down)| Gated { gate, up, down })
-                .collect()
+            (format!("{}layers.", self.prefix), "eh_proj.weight")
         };
-        Ok(FfnWeights::Moe {
-            router,
-            experts,
-            shared: shared.transpose()?,
-        })
+        let layer = name
+            .strip_prefix(&layers)
+            .and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
+        layer.is_some_and(|i| i >= n_layers && self.has(&format!("{layers}{i}.{mark}")))
     }
 
-    /// A stacked tensor, one matrix an expert.
-    fn slices(
-        &self,
-        t: &Tensor,
-        n: usize,
-        rows: usize,
-        cols: usize,
-        layout: Layout,
-    ) -> Result<Vec<Weight>> {
-        let fail = |found: String, expected: &str| {
-            Err(Error::input(
-                &self.checkpoint.name,
-                &t.name,
-                found,
-                expected,
-            ))
-        };
-        if layout != Layout::RowMajor && t.ty.info().block != 1 {
-            return fail(
-                format!("type {}", t.ty.name()),
-                "F32, F16 or BF16, as it is input-major",
-            );
-        }
-        let each = t.data.len() / n;
-        let slice = |e: usize| t.data.slice(e * each..(e + 1) * each);
-        match (0..n).map(slice).collect::<Option<Vec<_>>>() {
-            Some(parts) => Ok(parts
-                .into_iter()
-                .map(|data| Weight {
-                    ty: t.ty,
-                    rows,
-                    cols,
-                    layout,
-                    data,
-                })
-                .collect()),
-            None => fail(
-                format!("{} bytes", t.data.len()),
-                "a multiple of the number of experts",
-            ),
-        }
-    }
-
-    fn unused(&self, allow_unknown: bool) -> Result<Vec<String>> {
+    fn unused(&self, n_layers: usize, allow_unknown: bool) -> Result<Vec<String>> {
         let used = self.used.borrow();
         let names = self
             .checkpoint
@@ -470,7 +483,8 @@ impl<'a> Finder<'a> {
             .keys()
             .chain(self.checkpoint.unreadable.keys());
         let unused: Vec<String> = names.filter(|n| !used.contains(*n)).cloned().collect();
-        match unused.iter().find(|n| !is_beside(n)) {
+        let beside = |n: &str| is_beside(n) || self.is_draft(n, n_layers);
+        match unused.iter().find(|n| !beside(n)) {
             Some(name) if !allow_unknown => {
                 let expected =
                     "only tensors that this family uses (--allow-unknown-keys goes on without it)";

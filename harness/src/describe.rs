@@ -1,7 +1,8 @@
 //! A model's spec in words: for `show`, the manifest and the report.
 
 use fathom_engine::spec::{
-    Ffn, LayerSpec, Mask, ModelSpec, NormKind, Pairing, QkNormOrder, Residual, ScoreOn, Temperature,
+    ChoiceBias, Ffn, GroupScore, LayerSpec, Mask, ModelSpec, Moe, NormKind, Pairing, QkNormOrder,
+    Residual, ScoreOn, Scoring, Temperature,
 };
 
 /// Layers that are alike, in words.
@@ -149,13 +150,19 @@ fn mask(mask: Mask) -> String {
 
 fn attention(layer: &LayerSpec) -> String {
     let a = &layer.attention;
-    let mut text = format!(
-        "{}, {} heads x {}, {} kv",
-        mask(layer.mask),
-        a.n_heads,
-        a.head_dim,
-        a.n_kv_heads
-    );
+    let heads = format!("{}, {} heads x {}", mask(layer.mask), a.n_heads, a.head_dim);
+    let mut text = match a.latent {
+        None => format!("{heads}, {} kv", a.n_kv_heads),
+        Some(l) => {
+            let q = l
+                .q_rank
+                .map_or(String::new(), |rank| format!(", q rank {rank}"));
+            format!(
+                "{heads}, latent {} + {} rotated, values {}{q}",
+                l.kv_rank, l.rope_dim, l.v_dim
+            )
+        }
+    };
     if let Some(norm) = &a.qk_norm {
         text += match norm.order {
             QkNormOrder::BeforeRope => ", qk norm before rope",
@@ -191,7 +198,11 @@ fn position(layer: &LayerSpec) -> String {
                 Pairing::Interleaved => "interleaved",
                 Pairing::Half => "halves",
             };
-            format!("rope {} {pairing}, {}", rope.rotary_dim(), rope.origin)
+            let long = rope.long.as_ref().map_or(String::new(), |(limit, _)| {
+                format!(", its long list beyond {limit} tokens")
+            });
+            let origin = &rope.origin;
+            format!("rope {} {pairing}, {origin}{long}", rope.rotary_dim())
         }
     };
     if let Some(t) = &layer.attention.temperature {
@@ -203,21 +214,47 @@ fn position(layer: &LayerSpec) -> String {
 fn ffn(layer: &LayerSpec) -> String {
     match &layer.ffn {
         Ffn::Dense { hidden_dim, .. } => format!("dense {hidden_dim}"),
-        Ffn::Moe(m) => {
-            let shared = m
-                .shared_hidden_dim
-                .map_or(String::new(), |n| format!(" + shared {n}"));
-            let on = match m.score_on {
-                ScoreOn::Input => "input",
-                ScoreOn::Output => "output",
-                ScoreOn::InputAndOutput => "input and output",
-            };
-            format!(
-                "{} of {} experts x {}{shared}, score on {on}",
-                m.n_used, m.n_experts, m.hidden_dim
-            )
-        }
+        Ffn::Moe(m) => experts(m),
     }
+}
+
+fn experts(m: &Moe) -> String {
+    let mut text = format!("{} of {} experts x {}", m.n_used, m.n_experts, m.hidden_dim);
+    if let Some(n) = m.shared_hidden_dim {
+        text += &format!(" + shared {n}");
+    }
+    if let Some(g) = m.groups {
+        let by = match g.by {
+            GroupScore::Best => "best expert",
+            GroupScore::TwoBest => "two best experts",
+        };
+        text += &format!(" from {} of {} groups by their {by}", g.used, g.n);
+    }
+    text += match m.choice_bias {
+        ChoiceBias::None => "",
+        ChoiceBias::Choice => ", choice biased",
+        ChoiceBias::ChoiceAndScore => ", choice and score biased",
+    };
+    text += match m.scoring {
+        Scoring::Sigmoid => ", sigmoid",
+        Scoring::SoftmaxAll => ", softmax over all",
+        Scoring::SoftmaxChosen => ", softmax over the chosen",
+    };
+    if m.normalise {
+        text += ", sum 1";
+    }
+    if m.score_scale != 1.0 {
+        text += &format!(", x {}", m.score_scale);
+    }
+    if m.biases {
+        text += ", biases";
+    }
+    text += match m.score_on {
+        ScoreOn::Input => ", score on input",
+        ScoreOn::Output => ", score on output",
+        ScoreOn::InputAndOutput => ", score on input and output",
+    };
+    text
 }
 
 #[cfg(test)]

@@ -50,6 +50,30 @@ fn tokens(n: usize, seed: u64, n_vocab: usize) -> Vec<u32> {
     (0..n).map(next).collect()
 }
 
+/// The logits of a sequence that grew to each of `ends` in turn, after its tokens from `from` on. Where the length
+/// decides on rotary frequencies, those of a piece are the ones of the sequence as long as it then was.
+fn grown(model: &Model, ids: &[u32], from: usize, ends: impl Iterator<Item = usize>) -> Vec<f32> {
+    let n_vocab = model.spec.n_vocab;
+    let whole = logits(model, ids, 0, FLAT);
+    let (mut out, mut at) = (Vec::new(), from);
+    for end in ends {
+        if model.spec.same_frequencies(end, ids.len()) {
+            out.extend_from_slice(&whole[at * n_vocab..end * n_vocab]);
+        } else {
+            out.extend_from_slice(&logits(model, &ids[..end], 0, FLAT)[at * n_vocab..]);
+        }
+        at = end;
+    }
+    out
+}
+
+/// LongRoPE's lists change beyond `limit` tokens.
+fn long_beyond(spec: &mut ModelSpec, limit: usize) {
+    let ropes = spec.layers.iter_mut().map(|l| &mut l.attention.rope);
+    let lists = ropes.flatten().filter_map(|rope| rope.long.as_mut());
+    lists.for_each(|long| long.0 = limit);
+}
+
 fn masks(spec: &mut ModelSpec, from: impl Fn(usize) -> Mask) {
     for layer in &mut spec.layers {
         if let Mask::Chunk(n) = layer.mask {
@@ -65,6 +89,18 @@ fn variants() -> Vec<(&'static str, Model)> {
         ("maverick", model("llama4_maverick", |_| {})),
         ("llama", model("llama31", |_| {})),
         ("windows", model("llama4_scout", |s| masks(s, Mask::Window))),
+        ("latent", model("deepseek_v3", |_| {})),
+        (
+            "LongRoPE within windows",
+            model("phi3", |s| long_beyond(s, 140)),
+        ),
+        (
+            "LongRoPE",
+            model("phi3", |s| {
+                long_beyond(s, 140);
+                s.layers.iter_mut().for_each(|l| l.mask = Mask::Full);
+            }),
+        ),
         (
             "chunks of 48",
             model("llama4_scout", |s| masks(s, |_| Mask::Chunk(48))),
@@ -122,12 +158,14 @@ fn threads_tiles_and_pieces_do_not_change_a_bit() {
             .run(&prop::collection::vec(1usize..80, 1..12), |pieces| {
                 let mut tree = PromptTree::new(&model, TreeOptions::default()).unwrap();
                 let span = tree.root(0);
-                let (mut found, mut at) = (Vec::new(), 0);
+                let (mut found, mut ends) = (Vec::new(), vec![0]);
                 for n in pieces.iter().copied().chain([300]) {
+                    let at = ends[ends.len() - 1];
                     let end = (at + n).min(ids.len());
                     found.extend(extend(&mut tree, span, &ids[at..end]));
-                    at = end;
+                    ends.push(end);
                 }
+                let expected = grown(&model, &ids, 0, ends[1..].iter().copied());
                 prop_assert!(found == expected, "{} in pieces {:?}", name, pieces);
                 Ok(())
             })
@@ -237,8 +275,9 @@ fn batched_answers_equal_single_ones() {
             .unwrap();
         }
         for (answer, found) in answers.iter().zip(&found) {
-            let expected = logits(&model, &[ids.as_slice(), answer].concat(), 0, FLAT);
-            assert!(*found == expected[ids.len() * n_vocab..], "{name}");
+            let whole = [ids.as_slice(), answer].concat();
+            let expected = grown(&model, &whole, ids.len(), ids.len() + 1..=whole.len());
+            assert!(*found == expected, "{name}");
         }
     }
 }

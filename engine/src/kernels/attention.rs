@@ -20,8 +20,10 @@ pub struct KvBlocks<'a> {
     pub first_block: usize,
     /// Keys: each [64, head_dim].
     pub k: &'a [&'a [f32]],
-    /// Values: each [64, v_dim].
+    /// Values: 64 rows each, the first v_dim elements of `v_stride`.
     pub v: &'a [&'a [f32]],
+    /// Elements from one value to the next: v_dim, or more where a value is the beginning of its key.
+    pub v_stride: usize,
 }
 
 /// What is done to `q . k` before the softmax.
@@ -114,9 +116,10 @@ pub(super) fn attend_on(isa: Isa, work: Attend<'_, '_>) {
         work.kv.k.iter().all(|k| k.len() == KV_BLOCK * head_dim),
         "k: [64, head_dim] each"
     );
+    let stride = work.kv.v_stride;
     assert!(
-        work.kv.v.iter().all(|v| v.len() == KV_BLOCK * v_dim),
-        "v: [64, v_dim] each"
+        stride >= v_dim && work.kv.v.iter().all(|v| v.len() == KV_BLOCK * stride),
+        "v: [64, v_stride] each"
     );
     let held = work.kv.first_block * KV_BLOCK..(work.kv.first_block + work.kv.k.len()) * KV_BLOCK;
     let inside = |r: &Range<usize>| r.is_empty() || (r.start >= held.start && r.end <= held.end);
@@ -196,6 +199,7 @@ impl Kernel for Attend<'_, '_> {
                     let values = Values {
                         v,
                         v_dim,
+                        stride: kv.v_stride,
                         rows,
                         logits,
                         out: out.as_mut_ptr(),

@@ -159,9 +159,10 @@ pub(super) unsafe fn weigh<V: Simd>(row: &mut Row, scores: &Scores, s: *mut f32)
 
 /// What [`add_values`] reads and writes.
 pub(super) struct Values<'a> {
-    /// [64, v_dim]
+    /// 64 values, each the first `v_dim` elements of `stride`.
     pub(super) v: &'a [f32],
     pub(super) v_dim: usize,
+    pub(super) stride: usize,
     pub(super) rows: &'a [Row],
     /// The weights, [n, 64].
     pub(super) logits: &'a [f32],
@@ -193,7 +194,7 @@ pub(super) unsafe fn add_values<V: Simd, const N: usize>(values: &Values<'_>, wh
                 let mut acc = *out * row.keep;
                 for p in row.seen.clone() {
                     acc = values.logits[r * KV_BLOCK + p]
-                        .mul_add(values.v[p * values.v_dim + i], acc);
+                        .mul_add(values.v[p * values.stride + i], acc);
                 }
                 *out = acc;
             }
@@ -240,17 +241,17 @@ unsafe fn add_columns<V: Simd, const N: usize, const M: usize>(
                 let weight = V::splat(*weights[t].add(p));
                 for m in 0..M {
                     acc[t][m] =
-                        weight.fma(V::load(v.add(p * values.v_dim + m * V::LANES)), acc[t][m]);
+                        weight.fma(V::load(v.add(p * values.stride + m * V::LANES)), acc[t][m]);
                 }
             }
         }
-        add_products(&mut acc, &weights, joint.clone(), v, values.v_dim);
+        add_products(&mut acc, &weights, joint.clone(), v, values.stride);
         for t in 0..N {
             for p in seen[t].start.max(joint.end)..seen[t].end {
                 let weight = V::splat(*weights[t].add(p));
                 for m in 0..M {
                     acc[t][m] =
-                        weight.fma(V::load(v.add(p * values.v_dim + m * V::LANES)), acc[t][m]);
+                        weight.fma(V::load(v.add(p * values.stride + m * V::LANES)), acc[t][m]);
                 }
             }
         }

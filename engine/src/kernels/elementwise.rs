@@ -3,7 +3,7 @@
 //! Sums run in sixteen lanes (lane j takes elements j mod 16), folded by the tree of every product.
 
 use super::isa::Isa;
-use super::math::{exp_real, gelu_tanh_real, ln, silu_real};
+use super::math::{exp_real, gelu_tanh_real, ln, sigmoid, silu_real};
 use super::simd::{Kernel, Simd};
 
 /// Root mean square norm of each row of x, [n, dim]: `x / sqrt(mean(x^2) + eps) * weight`.
@@ -74,6 +74,19 @@ pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
 /// When the lengths differ.
 pub fn gelu_tanh_mul(gate: &mut [f32], up: &[f32]) {
     gate_on::<true>(Isa::current(), gate, up);
+}
+
+/// gpt-oss's clamped gate: `g = min(gate, limit)`, `gate = (clamp(up, -limit, limit) + 1) * (g * sigmoid(alpha g))`.
+///
+/// # Panics
+/// When the lengths differ.
+pub fn clamped_swiglu_mul(gate: &mut [f32], up: &[f32], limit: f32, alpha: f32) {
+    assert_eq!(gate.len(), up.len(), "as many gates as ups");
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let g = gate.min(limit);
+        let u = up.max(-limit).min(limit);
+        *gate = (u + 1.0) * (g * sigmoid(alpha * g));
+    }
 }
 
 /// Softmax in place.

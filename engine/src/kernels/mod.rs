@@ -36,7 +36,9 @@ mod tests;
 mod unpack;
 
 pub use attention::{KvBlocks, Scores, Scratch, attend};
-pub use elementwise::{gelu_tanh_mul, layer_norm, log_sum_exp, rms_norm, silu_mul, softmax};
+pub use elementwise::{
+    clamped_swiglu_mul, gelu_tanh_mul, layer_norm, log_sum_exp, rms_norm, silu_mul, softmax,
+};
 pub use isa::{Isa, isa};
 pub use math::{exp, ln, sigmoid, tanh};
 pub use matmul::{matmul, unpack_row};

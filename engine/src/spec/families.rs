@@ -5,7 +5,10 @@
 use serde_json::{Map, Value};
 
 use super::keys::{IRRELEVANT_HF, Keys};
-use super::{ModelSpec, cohere2, gemma2, gemma3, llama, llama4, mistral, qwen2, qwen3};
+use super::{
+    ModelSpec, cohere2, deepseek_v2, deepseek_v3, gemma2, gemma3, gpt_oss, llama, llama4, mistral,
+    mixtral, phi3, qwen2, qwen3, qwen3_moe,
+};
 use crate::format::gguf::{Array, Metadata};
 use crate::{Error, Result};
 
@@ -79,6 +82,48 @@ pub const FAMILIES: &[Family] = &[
         from_hf: qwen3::from_hf,
         from_gguf: qwen3::from_gguf,
     },
+    Family {
+        hf: "deepseek_v2",
+        gguf: "deepseek2",
+        examples: "DeepSeek V2, V2 Lite, V2.5",
+        from_hf: deepseek_v2::from_hf,
+        from_gguf: deepseek_v2::from_gguf,
+    },
+    Family {
+        hf: "deepseek_v3",
+        gguf: "deepseek2",
+        examples: "DeepSeek V3, V3.1, R1",
+        from_hf: deepseek_v3::from_hf,
+        from_gguf: deepseek_v3::from_gguf,
+    },
+    Family {
+        hf: "gpt_oss",
+        gguf: "gpt-oss",
+        examples: "gpt-oss 20b, 120b",
+        from_hf: gpt_oss::from_hf,
+        from_gguf: gpt_oss::from_gguf,
+    },
+    Family {
+        hf: "mixtral",
+        gguf: "llama",
+        examples: "Mixtral 8x7B, 8x22B",
+        from_hf: mixtral::from_hf,
+        from_gguf: mixtral::from_gguf,
+    },
+    Family {
+        hf: "phi3",
+        gguf: "phi3",
+        examples: "Phi-3, Phi-3.5 mini, Phi-4, Phi-4 mini",
+        from_hf: phi3::from_hf,
+        from_gguf: phi3::from_gguf,
+    },
+    Family {
+        hf: "qwen3_moe",
+        gguf: "qwen3moe",
+        examples: "Qwen3 30B-A3B, 235B-A22B",
+        from_hf: qwen3_moe::from_hf,
+        from_gguf: qwen3_moe::from_gguf,
+    },
 ];
 
 /// What GGUF files of a family cannot carry, and what is taken in its place.
@@ -127,6 +172,8 @@ pub struct GgufSource<'a> {
     pub n_vocab: usize,
     /// `rope_freqs.weight`, where there is one.
     pub rope_factors: Option<Vec<f32>>,
+    /// `rope_factors_short.weight` and `rope_factors_long.weight`, where there are any.
+    pub long_factors: Option<[Vec<f32>; 2]>,
     /// There is no `output.weight`.
     pub tied: bool,
 }
@@ -143,6 +190,8 @@ pub enum SpecSource<'a> {
         n_vocab: usize,
         /// `rope_freqs.weight`.
         rope_factors: Option<Vec<f32>>,
+        /// `rope_factors_short.weight` and `rope_factors_long.weight`.
+        long_factors: Option<[Vec<f32>; 2]>,
         /// There is no `output.weight`.
         tied: bool,
     },
@@ -163,6 +212,7 @@ pub fn from_checkpoint(
             metadata,
             n_vocab,
             rope_factors,
+            long_factors,
             tied,
         } => {
             let arch = match metadata.get("general.architecture") {
@@ -180,6 +230,7 @@ pub fn from_checkpoint(
                 keys,
                 n_vocab,
                 rope_factors,
+                long_factors,
                 tied,
             };
             let spec = (family.from_gguf)(&source)?;
@@ -245,7 +296,9 @@ fn from_hf(
 }
 
 fn known(name: impl Fn(&Family) -> &'static str) -> String {
-    let names: Vec<_> = FAMILIES.iter().map(name).collect();
+    let mut names: Vec<_> = FAMILIES.iter().map(name).collect();
+    names.sort_unstable();
+    names.dedup();
     format!("one of {}", names.join(", "))
 }
 

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::families::{GgufSource, HfSource};
 use super::{
     Activation, Attention, Ffn, LayerSpec, Mask, ModelSpec, Norm, NormKind, Pairing, Residual,
-    Rope, RopePrecision, rope,
+    Rope, RopePrecision, mixtral, rope,
 };
 use crate::Result;
 
@@ -48,7 +48,9 @@ pub fn from_hf(source: &HfSource<'_>) -> Result<ModelSpec> {
 /// From GGUF metadata.
 pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
     let keys = &source.keys;
-    keys.must_be("expert_count", &json!(0))?;
+    if keys.opt_number("expert_count")?.is_some_and(|n| n > 0.0) {
+        return mixtral::from_gguf(source);
+    }
     keys.must_be("expert_used_count", &json!(0))?;
     let dim = keys.size("embedding_length")?;
     let n_heads = keys.size("attention.head_count")?;

@@ -14,15 +14,23 @@
 
 mod check;
 mod cohere2;
+mod deepseek;
+mod deepseek_v2;
+mod deepseek_v3;
 pub mod families;
 mod gemma2;
 mod gemma3;
+mod gpt_oss;
 pub mod keys;
 mod llama;
 mod llama4;
+mod longrope;
 mod mistral;
+mod mixtral;
+mod phi3;
 mod qwen2;
 mod qwen3;
+mod qwen3_moe;
 pub mod rope;
 mod sizes;
 
@@ -83,7 +91,7 @@ pub struct Attention {
     pub latent: Option<Latent>,
     /// Query heads.
     pub n_heads: usize,
-    /// Key and value heads; divides `n_heads`.
+    /// Key and value heads; divides `n_heads`. One for latent attention: all heads share what is cached.
     pub n_kv_heads: usize,
     /// Width of a query or key head.
     pub head_dim: usize,
@@ -106,16 +114,18 @@ pub struct Attention {
 }
 
 /// Multi-head latent attention (DeepSeek V2 and V3): the shapes that grouped-query attention has not.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Latent {
     /// Rank of the queries; `None`: one full projection.
     pub q_rank: Option<usize>,
     /// Rank of the shared latent of keys and values.
     pub kv_rank: usize,
-    /// Rotated elements of a head, whose key all heads share.
+    /// Rotated elements of a head, the last ones, whose key all heads share.
     pub rope_dim: usize,
     /// Width of a value head.
     pub v_dim: usize,
+    /// eps of the RMS norms on the low-rank queries and on the latent.
+    pub norm_eps: f32,
 }
 
 /// Which positions `s <= p` a token at position `p` attends to.
@@ -146,6 +156,32 @@ impl Attention {
             qkv_bias: false,
             out_bias: false,
         }
+    }
+
+    /// Width of a cached key, and of the query that meets it: a head, or the latent and the shared rotated key.
+    pub fn key_width(&self) -> usize {
+        self.latent
+            .map_or(self.head_dim, |l| l.kv_rank + l.rope_dim)
+    }
+
+    /// Width of a value as attention adds it up: a head, or the latent.
+    pub fn value_width(&self) -> usize {
+        self.latent.map_or(self.head_dim, |l| l.kv_rank)
+    }
+
+    /// Numbers cached a token. A latent is key and value at once and is cached once.
+    pub fn cached(&self) -> usize {
+        let values = if self.latent.is_some() {
+            0
+        } else {
+            self.value_width()
+        };
+        self.n_kv_heads * (self.key_width() + values)
+    }
+
+    /// Inputs of the output projection: a value of each head.
+    pub fn out_width(&self) -> usize {
+        self.n_heads * self.latent.map_or(self.head_dim, |l| l.v_dim)
     }
 }
 
@@ -188,6 +224,25 @@ impl Rope {
     /// Elements of a head that are rotated; the rest pass through.
     pub fn rotary_dim(&self) -> usize {
         2 * self.inv_freq.len()
+    }
+
+    /// The inverse frequencies of a sequence of `len` tokens.
+    pub fn frequencies(&self, len: usize) -> &[f32] {
+        match &self.long {
+            Some((limit, long)) if len > *limit => long,
+            _ => &self.inv_freq,
+        }
+    }
+}
+
+impl ModelSpec {
+    /// Sequences of `a` and of `b` tokens have the same inverse frequencies in every layer (LongRoPE: not always).
+    pub fn same_frequencies(&self, a: usize, b: usize) -> bool {
+        let limits = self.layers.iter().filter_map(|l| {
+            let (limit, _) = l.attention.rope.as_ref()?.long.as_ref()?;
+            Some(*limit)
+        });
+        a == b || limits.into_iter().all(|limit| (a > limit) == (b > limit))
     }
 }
 
@@ -328,10 +383,41 @@ pub struct Moe {
     pub score_on: ScoreOn,
     /// Biases: on the router's logits, and inside the experts (gpt-oss).
     pub biases: bool,
-    /// A learned bias that counts for the choice and not for the score (DeepSeek V3).
-    pub choice_bias: bool,
-    /// (groups, groups used): the choice is first among groups, by the sum of the two best in each (DeepSeek V3).
-    pub groups: Option<(usize, usize)>,
+    /// A learned bias on the scores of all experts (DeepSeek V3).
+    pub choice_bias: ChoiceBias,
+    /// The choice is first among groups of experts (DeepSeek).
+    pub groups: Option<Groups>,
+}
+
+/// What a learned bias on the experts' scores counts for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChoiceBias {
+    /// There is none.
+    None,
+    /// The choice, and not the score.
+    Choice,
+    /// Both: a fault.
+    ChoiceAndScore,
+}
+
+/// Groups of experts, of equal size, in the order of the experts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Groups {
+    /// Groups there are; divides the number of experts.
+    pub n: usize,
+    /// Groups whose experts a token may pass.
+    pub used: usize,
+    /// What groups are compared by.
+    pub by: GroupScore,
+}
+
+/// What groups of experts are compared by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupScore {
+    /// Their best expert (DeepSeek V2).
+    Best,
+    /// The sum of their two best (DeepSeek V3).
+    TwoBest,
 }
 
 impl Moe {
@@ -353,7 +439,7 @@ impl Moe {
             score_scale: 1.0,
             score_on: ScoreOn::Output,
             biases: false,
-            choice_bias: false,
+            choice_bias: ChoiceBias::None,
             groups: None,
         }
     }
@@ -388,9 +474,11 @@ pub enum Activation {
     Silu,
     /// GELU with the tanh approximation.
     GeluTanh,
-    /// gpt-oss: g = min(gate, limit), u = clamp(up, +-limit); (u + 1) * g * sigmoid(1.702 g).
+    /// gpt-oss: g = min(gate, limit), u = clamp(up, +-limit); (u + 1) * g * sigmoid(alpha g).
     ClampedSwiglu {
-        /// The limit.
+        /// The limit, 7.
         limit: f32,
+        /// Gain of the sigmoid, 1.702.
+        alpha: f32,
     },
 }

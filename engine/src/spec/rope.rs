@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use super::check::MAX_HEAD_DIM;
 use super::keys::Keys;
-use super::{Pairing, Rope};
+use super::{Pairing, Rope, longrope};
 use crate::Result;
 
 /// `1 / theta^(2i / rotary_dim)`, [rotary_dim / 2], each step rounded to f32.
@@ -140,7 +140,38 @@ pub fn from_hf(
     };
     let scaling = Keys::new(file, prefix, object);
     let context = keys.opt_number("max_position_embeddings")?.unwrap_or(0.0);
-    scaled(&scaling, rotary_dim, theta, context, pairing)
+    let original = keys.opt_number("original_max_position_embeddings")?;
+    let original = original.unwrap_or(context);
+    let part = keys.positive_or("partial_rotary_factor", 1.0)?;
+    let part = scaling.positive_or("partial_rotary_factor", part)?;
+    let rotary_dim = (rotary_dim as f64 * part) as usize;
+    let kind = scaling.opt_str("rope_type")?.or(scaling.opt_str("type")?);
+    // Phi's first files say `su`.
+    if let Some("longrope" | "su") = kind {
+        let contexts = [original, context];
+        return longrope::from_hf(&scaling, rotary_dim, theta, contexts, pairing);
+    }
+    scaled(&scaling, rotary_dim, theta, original, pairing)
+}
+
+/// YaRN's factor on the scores of latent attention, the square of `0.1 mscale_all_dim ln(factor) + 1`
+/// (`yarn_apply_mscale`); 1 where `config.json` has none.
+///
+/// # Errors
+/// A value that is no number, named.
+pub fn score_factor_from_hf(keys: &Keys<'_>, file: &str) -> Result<f64> {
+    let new = keys.opt_object("rope_parameters")?;
+    let Some(object) = new.or(keys.opt_object("rope_scaling")?) else {
+        return Ok(1.0);
+    };
+    let scaling = Keys::new(file, "rope_parameters.", object);
+    let m = scaling.opt_number("mscale_all_dim")?.unwrap_or(0.0);
+    Ok(score_factor(m, scaling.positive_or("factor", 1.0)?))
+}
+
+/// The square of `0.1 m ln(factor) + 1`.
+pub fn score_factor(m: f64, factor: f64) -> f64 {
+    (0.1 * m * factor.max(1.0).ln() + 1.0).powi(2)
 }
 
 /// The rotary embeddings of full and of windowed layers: two entries of `rope_parameters`, or the older spelling
@@ -238,7 +269,7 @@ pub fn scaled(
             } else {
                 "type"
             };
-            return Err(scaling.error(key, "default, linear, llama3 or yarn"));
+            return Err(scaling.error(key, "default, linear, llama3, yarn or longrope"));
         }
     }
     scaling.finish(false)?;
@@ -280,15 +311,7 @@ pub fn from_gguf(
             rope.origin += &format!(", linear / {factor}");
         }
         "yarn" => {
-            let context = keys.opt_number("context_length")?.unwrap_or(0.0);
-            let yarn = Yarn {
-                theta,
-                factor,
-                original: keys.positive_or("rope.scaling.original_context_length", context)?,
-                beta_fast: keys.positive_or("rope.scaling.yarn_beta_fast", 32.0)?,
-                beta_slow: keys.positive_or("rope.scaling.yarn_beta_slow", 1.0)?,
-                truncate: true,
-            };
+            let yarn = yarn_from_gguf(keys)?;
             let implied = yarn.attention_factor(1.0);
             let factor = keys.positive_or("rope.scaling.yarn_attn_factor", implied)?;
             let factor = (factor * keys.positive_or("rope.scaling.attn_factor", 1.0)?) as f32;
@@ -313,6 +336,22 @@ pub fn from_gguf(
         rope.origin += ", divided by rope_freqs.weight";
     }
     Ok(rope)
+}
+
+/// YaRN's parameters in a GGUF file, where the ramp is taken to start and end at whole pairs.
+///
+/// # Errors
+/// A value out of range, named.
+pub fn yarn_from_gguf(keys: &Keys<'_>) -> Result<Yarn> {
+    let context = keys.opt_number("context_length")?.unwrap_or(0.0);
+    Ok(Yarn {
+        theta: keys.positive_or("rope.freq_base", 10_000.0)?,
+        factor: keys.positive_or("rope.scaling.factor", 1.0)?,
+        original: keys.positive_or("rope.scaling.original_context_length", context)?,
+        beta_fast: keys.positive_or("rope.scaling.yarn_beta_fast", 32.0)?,
+        beta_slow: keys.positive_or("rope.scaling.yarn_beta_slow", 1.0)?,
+        truncate: true,
+    })
 }
 
 #[cfg(test)]

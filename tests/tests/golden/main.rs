@@ -6,6 +6,7 @@ mod far;
 mod faults;
 mod logits;
 mod long;
+mod mixtures;
 mod smollm2;
 mod spellings;
 mod tokens;

@@ -12,6 +12,7 @@ use crate::kernels::{Isa, KV_BLOCK, KvBlocks, Scores, Scratch};
 struct Case {
     head_dim: usize,
     v_dim: usize,
+    v_stride: usize,
     first_block: usize,
     q: Vec<f32>,
     k: Vec<Vec<f32>>,
@@ -35,6 +36,7 @@ impl Case {
                     first_block: self.first_block,
                     k: &k,
                     v: &v,
+                    v_stride: self.v_stride,
                 },
                 scores: &self.scores,
                 sinks: if self.sinks.is_empty() {
@@ -82,7 +84,7 @@ impl Case {
         let mut out = vec![0.0; self.v_dim];
         for (p, s) in self.visible[i].clone().zip(scores) {
             let (b, p) = at(p);
-            for (o, v) in out.iter_mut().zip(&self.v[b][p * self.v_dim..]) {
+            for (o, v) in out.iter_mut().zip(&self.v[b][p * self.v_stride..]) {
                 *o += (s - max).exp() / sum * f64::from(*v);
             }
         }
@@ -97,6 +99,7 @@ fn case(
     blocks: usize,
     head_dim: usize,
     v_dim: usize,
+    v_stride: usize,
     kind: u64,
 ) -> Case {
     let first_block = (noise.next() % 5) as usize;
@@ -139,7 +142,7 @@ fn case(
             })
             .collect()
     };
-    let (k, v) = (fill(head_dim), fill(v_dim));
+    let (k, v) = (fill(head_dim), fill(v_stride));
     let softcap = (kind / 3 % 2 == 1).then_some(5.0);
     let sinks = if kind / 6 % 2 == 1 {
         noise.floats(n)
@@ -153,6 +156,7 @@ fn case(
     Case {
         head_dim,
         v_dim,
+        v_stride,
         first_block,
         q: noise.floats(n * head_dim),
         k,
@@ -171,10 +175,11 @@ proptest! {
         n in 1usize..40, blocks in 1usize..5,
         head_dim in prop::sample::select(&[1usize, 7, 16, 24, 64, 80, 129][..]),
         v_dim in prop::sample::select(&[1usize, 5, 16, 40, 64, 96, 131][..]),
-        kind in 0u64..12, seed: u64,
+        kind in 0u64..12, beside in 0usize..20, seed: u64,
     ) {
         let noise = &mut Noise(seed);
-        let mut case = case(noise, n, blocks, head_dim, v_dim, kind);
+        let v_stride = v_dim + beside.saturating_sub(8);
+        let mut case = case(noise, n, blocks, head_dim, v_dim, v_stride, kind);
         let expected = case.run(Isa::Portable, 0..n);
         for isa in isas() {
             prop_assert_eq!(bits(&case.run(isa, 0..n)), bits(&expected), "{}", isa);
