@@ -292,7 +292,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-sinks",
         summary: "attention sinks missing",
-        source: "a plausible omission",
+        source: "vllm-metal #550",
         edit: Edit::Layers(|l| l.attention.sinks = false),
     },
     Fault {
@@ -328,13 +328,13 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-expert-sum",
         summary: "weights of the chosen experts not divided by their sum",
-        source: "a plausible omission",
+        source: "torchtitan #1448",
         edit: Edit::Layers(|l| moe(l, |m| m.normalise = false)),
     },
     Fault {
         name: "expert-sum",
         summary: "weights of the chosen experts divided by their sum where they are not to be",
-        source: "a plausible misreading",
+        source: "FlashInfer #2889",
         edit: Edit::Layers(|l| {
             moe(l, |m| {
                 if m.scoring == Scoring::SoftmaxAll {
@@ -346,7 +346,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-expert-scale",
         summary: "factor on the weights of the experts missing",
-        source: "a plausible omission",
+        source: "sglang-jax #1282",
         edit: Edit::Layers(|l| moe(l, |m| m.score_scale = 1.0)),
     },
     Fault {
@@ -358,7 +358,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "choice-bias-in-score",
         summary: "bias on the choice of experts in their weights too",
-        source: "a plausible misreading",
+        source: "vLLM #12002, transformers #41647",
         edit: Edit::Layers(|l| {
             moe(l, |m| {
                 if m.choice_bias == ChoiceBias::Choice {
