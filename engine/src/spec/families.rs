@@ -146,6 +146,20 @@ const IMPLIED_BY_GGUF: &[(&str, &str)] = &[
     ("mistral", "no window"),
     ("qwen2", "no windows on later layers"),
     ("qwen3", "no windows on later layers, no biases"),
+    ("mixtral", "no window"),
+    (
+        "qwen3_moe",
+        "experts in every layer, weights of the chosen ones divided by their sum",
+    ),
+    (
+        "deepseek_v2",
+        "groups are chosen first where there is more than one, by their best expert; mscale is mscale_all_dim",
+    ),
+    ("deepseek_v3", "mscale is mscale_all_dim"),
+    (
+        "gpt_oss",
+        "even layers are windowed; ramp of YaRN not rounded to whole pairs; gates and ups clamped at 7, gain 1.702",
+    ),
 ];
 
 /// What was taken for granted of a GGUF file's model, by [`ModelSpec::family`]: for people.
