@@ -74,3 +74,31 @@ fn absurd_sizes_of_the_dense_families_are_refused_at_once() {
         );
     }
 }
+
+#[test]
+fn absurd_sizes_of_mixtures_and_phi3_are_refused_at_once() {
+    let checkpoints = [
+        "mixtral",
+        "qwen3_moe",
+        "deepseek_v2",
+        "deepseek_v3",
+        "phi3",
+        "gpt_oss",
+    ];
+    for checkpoint in checkpoints {
+        let latent = checkpoint.starts_with("deepseek");
+        let unread = [
+            "head_dim",
+            "num_key_value_heads",
+            "qk_head_dim",
+            "num_nextn_predict_layers",
+        ];
+        let mut free = vec![
+            "sliding_window",
+            "original_max_position_embeddings",
+            "pretraining_tp",
+        ];
+        free.extend(unread.iter().filter(|_| latent));
+        absurd_sizes_are_refused_at_once(checkpoint, &free, &[]);
+    }
+}

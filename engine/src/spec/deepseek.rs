@@ -88,7 +88,7 @@ pub fn from_hf(source: &HfSource<'_>) -> Result<Parts> {
     Ok(Parts {
         attention: attention(&sizes, latent, head_dim, rope, factor),
         moe: Moe {
-            shared_hidden_dim: shared.map(|n| n * hidden),
+            shared_hidden_dim: shared.map(|n| n.saturating_mul(hidden)),
             score_scale: keys.positive_or("routed_scaling_factor", 1.0)? as f32,
             ..Moe::plain(n_experts, n_used, hidden, Activation::Silu)
         },

@@ -5,6 +5,7 @@
 
 use serde_json::Value;
 
+use super::check::MAX_HEAD_DIM;
 use super::families::GgufSource;
 use super::keys::Keys;
 use super::rope::plain;
@@ -22,8 +23,14 @@ pub fn from_hf(
     [original, longest]: [f64; 2],
     pairing: Pairing,
 ) -> Result<Rope> {
+    if rotary_dim > MAX_HEAD_DIM {
+        return Err(scaling.error("partial_rotary_factor", "at most 65536 rotated elements"));
+    }
     let theta = scaling.positive_or("rope_theta", theta)?;
     let original = scaling.positive_or("original_max_position_embeddings", original)?;
+    if original <= 1.0 {
+        return Err(scaling.error("original_max_position_embeddings", "more than one token"));
+    }
     let factor = scaling.positive_or("factor", longest / original)?;
     let implied = attention_factor(factor, original);
     let rope = plain(theta, rotary_dim, pairing);
@@ -51,8 +58,17 @@ pub fn from_gguf(source: &GgufSource<'_>, rotary_dim: usize) -> Result<Option<Ro
     let Some(lists) = &source.long_factors else {
         return Ok(None);
     };
+    if rotary_dim > MAX_HEAD_DIM {
+        return Err(keys.error("rope.dimension_count", "at most 65536"));
+    }
     let longest = keys.positive_or("context_length", 0.0)?;
     let original = keys.positive_or("rope.scaling.original_context_length", longest)?;
+    if original <= 1.0 {
+        return Err(keys.error(
+            "rope.scaling.original_context_length",
+            "more than one token",
+        ));
+    }
     let implied = attention_factor(longest / original, original);
     let factor = keys.positive_or("rope.scaling.attn_factor", implied)? as f32;
     keys.irrelevant(&["rope.scaling.type"]);
