@@ -2,12 +2,15 @@
 //!
 //! Block b holds positions 64 b .. 64 b + 63, wherever a span begins or ends, so that attention adds up in the
 //! same order for a flat sequence and for a fork. A fork copies pointers; the first write to a shared block
-//! copies that block.
+//! copies that block. Blocks of a layer that is not being worked on may lie in a scratch file.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::Result;
 use crate::kernels::KV_BLOCK;
+use crate::scratch::{Extent, Scratch};
 
 /// Keys and values of 64 positions in one layer.
 #[derive(Clone)]
@@ -16,14 +19,39 @@ pub struct Block {
     pub k: Vec<f32>,
     /// [n_kv_heads, 64, value width]; empty where a key holds its value (latent attention).
     pub v: Vec<f32>,
+    /// Its place in the scratch file, and whether that holds these numbers.
+    home: Option<(Arc<Home>, bool)>,
 }
 
-/// One layer's blocks, from the block of the sequence's first position on; a dropped block is `None`.
+/// A block's place in the scratch file.
+struct Home {
+    k: Extent,
+    v: Extent,
+}
+
+#[derive(Clone, Default)]
+enum Slot {
+    /// Never written, or dropped.
+    #[default]
+    Empty,
+    Held(Arc<Block>),
+    Away(Arc<Home>),
+}
+
+/// One layer's blocks, from the block of the sequence's first position on.
 #[derive(Clone, Default)]
 pub struct LayerCache {
     first: usize,
-    blocks: Vec<Option<Arc<Block>>>,
+    blocks: Vec<Slot>,
 }
+
+/// Blocks that were stored, so that those which sequences share are stored once. Holds them: an address stays theirs.
+#[derive(Default)]
+pub struct Stored(HashMap<*const Block, (Arc<Block>, Arc<Home>)>);
+
+/// Blocks that were loaded, so that shared ones are loaded once and stay shared.
+#[derive(Default)]
+pub struct Loaded(HashMap<*const Home, Arc<Block>>);
 
 impl LayerCache {
     /// An empty cache of a sequence that starts at `pos`.
@@ -38,15 +66,24 @@ impl LayerCache {
     pub fn block_mut(&mut self, pos: usize, k_width: usize, v_width: usize) -> &mut Block {
         let i = pos / KV_BLOCK - self.first;
         if self.blocks.len() <= i {
-            self.blocks.resize(i + 1, None);
+            self.blocks.resize(i + 1, Slot::Empty);
         }
-        let new = || {
-            Arc::new(Block {
+        let slot = &mut self.blocks[i];
+        if matches!(slot, Slot::Empty) {
+            *slot = Slot::Held(Arc::new(Block {
                 k: vec![0.0; KV_BLOCK * k_width],
                 v: vec![0.0; KV_BLOCK * v_width],
-            })
+                home: None,
+            }));
+        }
+        let Slot::Held(block) = slot else {
+            unreachable!("a layer is loaded before it is worked on");
         };
-        Arc::make_mut(self.blocks[i].get_or_insert_with(new))
+        let block = Arc::make_mut(block);
+        if let Some((_, same)) = &mut block.home {
+            *same = false;
+        }
+        block
     }
 
     /// The blocks of `positions`, in order, and the absolute index of the first.
@@ -54,19 +91,28 @@ impl LayerCache {
     /// # Errors
     /// The first position whose block is not there.
     pub fn blocks(&self, positions: &Range<usize>) -> Result<(usize, Vec<&Block>), usize> {
-        let (from, to) = (positions.start / KV_BLOCK, positions.end.div_ceil(KV_BLOCK));
-        let get = |b: usize| -> Option<&Block> {
-            self.blocks.get(b.checked_sub(self.first)?)?.as_deref()
-        };
-        let blocks = (from..to)
-            .map(|b| get(b).ok_or(b * KV_BLOCK))
+        let indices = Self::indices(positions);
+        let from = indices.start;
+        let blocks = indices
+            .map(|b| match self.slot(b) {
+                Some(Slot::Held(block)) => Ok(&**block),
+                _ => Err(b * KV_BLOCK),
+            })
             .collect::<Result<Vec<_>, usize>>()?;
         Ok((from, blocks))
     }
 
-    /// Whether every block of `positions` is there.
+    /// Whether every block of `positions` is there, in memory or in the scratch file.
     pub fn has(&self, positions: &Range<usize>) -> bool {
-        self.blocks(positions).is_ok()
+        Self::indices(positions).all(|b| !matches!(self.slot(b), None | Some(Slot::Empty)))
+    }
+
+    fn indices(positions: &Range<usize>) -> Range<usize> {
+        positions.start / KV_BLOCK..positions.end.div_ceil(KV_BLOCK)
+    }
+
+    fn slot(&self, block: usize) -> Option<&Slot> {
+        self.blocks.get(block.checked_sub(self.first)?)
     }
 
     /// A cache of the positions below `end`, its blocks shared with this one.
@@ -93,16 +139,65 @@ impl LayerCache {
                 .iter()
                 .any(|r| r.start < start + KV_BLOCK && start < r.end)
             {
-                self.blocks[i] = None;
+                self.blocks[i] = Slot::Empty;
             }
         }
     }
 
-    /// The addresses and sizes in bytes of the blocks that are there (shared ones have the same address).
+    /// Brings every block into memory.
+    ///
+    /// # Errors
+    /// The scratch file cannot be read.
+    pub fn load(&mut self, loaded: &mut Loaded) -> Result<()> {
+        for slot in &mut self.blocks {
+            let Slot::Away(home) = slot else { continue };
+            let block = match loaded.0.get(&Arc::as_ptr(home)) {
+                Some(block) => block.clone(),
+                None => {
+                    let (k, v) = (home.k.get()?, home.v.get()?);
+                    let home = Some((home.clone(), true));
+                    Arc::new(Block { k, v, home })
+                }
+            };
+            loaded.0.insert(Arc::as_ptr(home), block.clone());
+            *slot = Slot::Held(block);
+        }
+        Ok(())
+    }
+
+    /// Moves every block to the scratch file; what lies there unchanged is not written again.
+    ///
+    /// # Errors
+    /// The scratch file cannot be written.
+    pub fn store(&mut self, scratch: &Scratch, stored: &mut Stored) -> Result<()> {
+        for slot in &mut self.blocks {
+            let Slot::Held(block) = slot else { continue };
+            let home = match (stored.0.get(&Arc::as_ptr(block)), &block.home) {
+                (Some((_, home)), _) => home.clone(),
+                (None, Some((home, true))) => home.clone(),
+                // Nobody else's numbers lie there.
+                (None, Some((home, false))) if Arc::strong_count(home) == 1 => {
+                    home.k.put(&block.k)?;
+                    home.v.put(&block.v)?;
+                    home.clone()
+                }
+                _ => Arc::new(Home {
+                    k: scratch.put(&block.k)?,
+                    v: scratch.put(&block.v)?,
+                }),
+            };
+            let held = (block.clone(), home.clone());
+            stored.0.insert(Arc::as_ptr(block), held);
+            *slot = Slot::Away(home);
+        }
+        Ok(())
+    }
+
+    /// The addresses and sizes in bytes of the blocks in memory (shared ones have the same address).
     pub fn held(&self) -> impl Iterator<Item = (*const Block, usize)> {
-        self.blocks
-            .iter()
-            .flatten()
-            .map(|b| (Arc::as_ptr(b), 4 * (b.k.len() + b.v.len())))
+        self.blocks.iter().filter_map(|slot| match slot {
+            Slot::Held(b) => Some((Arc::as_ptr(b), 4 * (b.k.len() + b.v.len()))),
+            _ => None,
+        })
     }
 }

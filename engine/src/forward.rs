@@ -19,8 +19,9 @@ use rayon::prelude::*;
 
 use crate::angles::Angles;
 use crate::kernels::{self, KvBlocks, Scores, Scratch};
+use crate::layer_major::Reader;
 use crate::model::Model;
-use crate::spec::{Attention, Ffn, LayerSpec, ModelSpec, Norm, NormKind, QkNormOrder, Residual};
+use crate::spec::{Attention, Ffn, LayerSpec, Norm, NormKind, QkNormOrder, Residual};
 use crate::tree::{LogitsRow, Span, SpanId};
 use crate::weights::{FfnWeights, KeysValues, LayerWeights, Weight};
 use crate::{Error, Result};
@@ -51,30 +52,48 @@ pub(crate) fn forward(
     rows: &[Row],
     report: &mut (dyn FnMut(LogitsRow<'_>) + Send),
 ) -> Result<()> {
-    let (spec, weights) = (&model.spec, &model.weights);
-    let mut x = embed(spec, &weights.embedding, rows);
-    let mut angles = Angles::new(spec.rope_precision);
-    for (i, (layer, w)) in spec.layers.iter().zip(&weights.layers).enumerate() {
-        let h = norm(&x, layer.attn_norm, &w.attn_norm, spec.dim);
-        let a = attention(i, layer, w, &h, spans, rows, &mut angles)?;
-        let a = norm(&a, layer.attn_post_norm, &w.attn_post_norm, spec.dim);
-        add(&mut x, &a);
-        let h = match layer.residual {
-            Residual::Sequential => norm(&x, layer.ffn_norm, &w.ffn_norm, spec.dim),
-            Residual::Parallel => h,
-        };
-        let f = ffn(layer, w, &h, spec.dim);
-        add(
-            &mut x,
-            &norm(&f, layer.ffn_post_norm, &w.ffn_post_norm, spec.dim),
-        );
+    let mut x = embed(model, rows);
+    let mut angles = Angles::new(model.spec.rope_precision);
+    for index in 0..model.spec.layers.len() {
+        layer(model, index, &mut x, spans, rows, &mut angles, None)?;
     }
     head(model, &x, rows, report);
     Ok(())
 }
 
+/// One layer over a tile, x [n, dim]. `reader` is told which experts will be used.
+pub(crate) fn layer(
+    model: &Model,
+    index: usize,
+    x: &mut [f32],
+    spans: &mut BTreeMap<SpanId, Span>,
+    rows: &[Row],
+    angles: &mut Angles,
+    reader: Option<&Reader>,
+) -> Result<()> {
+    let dim = model.spec.dim;
+    let (layer, w) = (&model.spec.layers[index], &model.weights.layers[index]);
+    let h = norm(x, layer.attn_norm, &w.attn_norm, dim);
+    let a = attention(index, layer, w, &h, spans, rows, angles)?;
+    let a = norm(&a, layer.attn_post_norm, &w.attn_post_norm, dim);
+    add(x, &a);
+    let h = match layer.residual {
+        Residual::Sequential => norm(x, layer.ffn_norm, &w.ffn_norm, dim),
+        Residual::Parallel => h,
+    };
+    let f = ffn(layer, w, &h, dim, reader);
+    add(x, &norm(&f, layer.ffn_post_norm, &w.ffn_post_norm, dim));
+    for run in rows.chunk_by(|a, b| a.span == b.span) {
+        if let Some(span) = spans.get_mut(&run[0].span) {
+            span.trim(index, layer.mask, run[run.len() - 1].pos + 1);
+        }
+    }
+    Ok(())
+}
+
 /// [n, dim].
-fn embed(spec: &ModelSpec, embedding: &Weight, rows: &[Row]) -> Vec<f32> {
+pub(crate) fn embed(model: &Model, rows: &[Row]) -> Vec<f32> {
+    let (spec, embedding) = (&model.spec, &model.weights.embedding);
     let mut x = vec![0.0; rows.len() * spec.dim];
     for (x, row) in x.chunks_exact_mut(spec.dim).zip(rows) {
         kernels::unpack_row(&embedding.view(), row.token as usize, x);
@@ -289,19 +308,30 @@ fn qk_norm(x: &mut Vec<f32>, a: &Attention, weights: &[f32], order: QkNormOrder)
 }
 
 /// Feed-forward part: [n, dim] to [n, dim].
-fn ffn(layer: &LayerSpec, w: &LayerWeights, h: &[f32], dim: usize) -> Vec<f32> {
+fn ffn(
+    layer: &LayerSpec,
+    w: &LayerWeights,
+    h: &[f32],
+    dim: usize,
+    reader: Option<&Reader>,
+) -> Vec<f32> {
     match (&layer.ffn, &w.ffn) {
         (Ffn::Dense { activation, .. }, FfnWeights::Dense(gated)) => {
             moe::gated(h, gated, *activation, false)
         }
-        (Ffn::Moe(moe), FfnWeights::Moe(experts)) => moe::moe(h, dim, moe, experts),
+        (Ffn::Moe(moe), FfnWeights::Moe(experts)) => moe::moe(h, dim, moe, experts, reader),
         // The weights were loaded by this spec, or by one that a fault made of it without touching the kind.
         _ => unreachable!("feed-forward weights of the spec's kind"),
     }
 }
 
 /// Final norm, head, factor and cap of the wanted rows.
-fn head(model: &Model, x: &[f32], rows: &[Row], report: &mut (dyn FnMut(LogitsRow<'_>) + Send)) {
+pub(crate) fn head(
+    model: &Model,
+    x: &[f32],
+    rows: &[Row],
+    report: &mut (dyn FnMut(LogitsRow<'_>) + Send),
+) {
     let (spec, weights) = (&model.spec, &model.weights);
     let wanted: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].wanted).collect();
     for part in wanted.chunks(HEAD_ROWS) {

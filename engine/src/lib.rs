@@ -19,13 +19,17 @@ pub mod format;
 mod forward;
 pub mod kernels;
 mod latent;
+pub mod layer_major;
 pub mod model;
 mod moe;
+mod scratch;
 pub mod spec;
 pub mod tokenizer;
 pub mod tree;
 pub mod weights;
 
 pub use error::{Error, Result};
+pub use layer_major::LayerMajor;
 pub use model::Model;
+pub use scratch::Scratch;
 pub use tree::{Extend, Logits, LogitsRow, PromptTree, SpanId, TreeOptions};

@@ -2,6 +2,7 @@
 
 use crate::forward::{add_bias, matmul};
 use crate::kernels;
+use crate::layer_major::Reader;
 use crate::spec::{Activation, ChoiceBias, GroupScore, Groups, Moe, ScoreOn, Scoring};
 use crate::weights::{Experts, Gated};
 
@@ -41,7 +42,13 @@ struct Routed {
 }
 
 /// Shared expert first, then each token's routed experts in ascending order: [n, dim] to [n, dim].
-pub(crate) fn moe(x: &[f32], dim: usize, spec: &Moe, w: &Experts) -> Vec<f32> {
+pub(crate) fn moe(
+    x: &[f32],
+    dim: usize,
+    spec: &Moe,
+    w: &Experts,
+    reader: Option<&Reader>,
+) -> Vec<f32> {
     let mut work: Vec<Vec<Routed>> = w.routed.iter().map(|_| Vec::new()).collect();
     let mut logits = matmul(x, &w.router);
     if spec.biases {
@@ -51,6 +58,10 @@ pub(crate) fn moe(x: &[f32], dim: usize, spec: &Moe, w: &Experts) -> Vec<f32> {
         for (expert, score) in route(logits, &w.choice_bias, spec) {
             work[expert].push(Routed { token, score });
         }
+    }
+    if let Some(reader) = reader {
+        let used = w.routed.iter().zip(&work).filter(|(_, w)| !w.is_empty());
+        used.for_each(|(expert, _)| reader.read(expert.matrices()));
     }
     // A fault may leave the shared expert out.
     let shared = w

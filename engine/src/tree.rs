@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::cache::LayerCache;
 use crate::forward::{self, Row};
+use crate::layer_major::LayerMajor;
 use crate::model::Model;
 use crate::spec::{Mask, ModelSpec};
 use crate::{Error, Result};
@@ -64,6 +65,16 @@ impl Span {
         tokens
     }
 
+    /// Position of the first token.
+    pub(crate) fn start(&self) -> usize {
+        self.start
+    }
+
+    /// Position of the next token.
+    pub(crate) fn end(&self) -> usize {
+        self.end
+    }
+
     /// The positions that a token at `pos` attends to.
     pub(crate) fn visible(&self, mask: Mask, pos: usize) -> Range<usize> {
         let first = match mask {
@@ -90,19 +101,23 @@ impl Span {
         self.own[i]
     }
 
-    /// Drops what no later token and no planned fork can see.
-    fn trim(&mut self, spec: &ModelSpec) {
-        for (cache, layer) in self.layers.iter_mut().zip(&spec.layers) {
-            if layer.mask == Mask::Full {
-                continue;
-            }
-            let keep: Vec<_> = self
-                .pins
-                .iter()
-                .map(|&pin| layer.mask.first_visible(pin)..pin)
-                .collect();
-            cache.drop_below(self.dropped, layer.mask.first_visible(self.end), &keep);
+    /// Drops what no token from `end` on and no planned fork can see in one layer.
+    pub(crate) fn trim(&mut self, index: usize, mask: Mask, end: usize) {
+        if mask == Mask::Full {
+            return;
         }
+        let keep: Vec<_> = self
+            .pins
+            .iter()
+            .map(|&pin| mask.first_visible(pin)..pin)
+            .collect();
+        self.layers[index].drop_below(self.dropped, mask.first_visible(end), &keep);
+    }
+
+    /// Takes note of tokens that passed every layer.
+    fn append(&mut self, run: &[Row], spec: &ModelSpec) {
+        self.end = run[run.len() - 1].pos + 1;
+        Arc::make_mut(&mut self.own).extend(run.iter().map(|r| r.token));
         // A window is at most as long as the sequence: everything before the shortest mask's start is settled.
         let settled = spec.layers.iter().filter(|l| l.mask != Mask::Full);
         self.dropped = settled
@@ -173,6 +188,7 @@ pub struct PromptTree<'m> {
     tile: usize,
     pool: rayon::ThreadPool,
     worked: u64,
+    layer_major: Option<LayerMajor>,
 }
 
 impl<'m> PromptTree<'m> {
@@ -194,6 +210,22 @@ impl<'m> PromptTree<'m> {
             tile: options.tile.max(1),
             pool,
             worked: 0,
+            layer_major: None,
+        })
+    }
+
+    /// A tree without spans whose extensions pass a layer whole before the next: for models larger than memory.
+    ///
+    /// # Errors
+    /// As [`PromptTree::new`].
+    pub fn layer_major(
+        model: &'m Model,
+        options: TreeOptions,
+        schedule: LayerMajor,
+    ) -> Result<Self> {
+        Ok(Self {
+            layer_major: Some(schedule),
+            ..Self::new(model, options)?
         })
     }
 
@@ -398,19 +430,23 @@ impl<'m> PromptTree<'m> {
             tile,
             pool,
             worked,
+            layer_major,
             ..
         } = self;
         pool.install(|| -> Result<()> {
-            for tile in rows.chunks(*tile) {
-                forward::forward(model, spans, tile, report)?;
-                for run in tile.chunk_by(|a, b| a.span == b.span) {
+            // Rows that pass all layers together; within them, tiles.
+            let part = layer_major.as_ref().map_or(*tile, |_| rows.len().max(1));
+            for rows in rows.chunks(part) {
+                match layer_major {
+                    Some(schedule) => schedule.forward(model, spans, rows, *tile, report)?,
+                    None => forward::forward(model, spans, rows, report)?,
+                }
+                for run in rows.chunk_by(|a, b| a.span == b.span) {
                     if let Some(span) = spans.get_mut(&run[0].span) {
-                        span.end = run[run.len() - 1].pos + 1;
-                        Arc::make_mut(&mut span.own).extend(run.iter().map(|r| r.token));
-                        span.trim(&model.spec);
+                        span.append(run, &model.spec);
                     }
                 }
-                *worked += tile.len() as u64;
+                *worked += rows.len() as u64;
             }
             Ok(())
         })

@@ -45,6 +45,11 @@ impl Weight {
         self.cols
     }
 
+    /// The bytes as stored.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.data
+    }
+
     /// Stored type.
     pub fn ty(&self) -> StoredType {
         self.ty
@@ -131,6 +136,38 @@ pub enum FfnWeights {
     Dense(Gated),
     /// Routed experts and a shared one.
     Moe(Experts),
+}
+
+impl LayerWeights {
+    /// Matrices that every token passes, and those of the routed experts.
+    pub(crate) fn matrices(&self) -> (Vec<&Weight>, Vec<&Weight>) {
+        let mut dense = vec![&self.q, &self.o];
+        match &self.kv {
+            KeysValues::Grouped { k, v } => dense.extend([k, v]),
+            KeysValues::Latent(latent) => {
+                dense.push(&latent.kv_down);
+                dense.extend(latent.q_down.iter().map(|(down, _)| down));
+                dense.extend(latent.absorb_q.iter().chain(&latent.v_up));
+            }
+        }
+        let mut routed = Vec::new();
+        match &self.ffn {
+            FfnWeights::Dense(gated) => dense.extend(gated.matrices()),
+            FfnWeights::Moe(experts) => {
+                dense.push(&experts.router);
+                dense.extend(experts.shared.iter().flat_map(Gated::matrices));
+                routed.extend(experts.routed.iter().flat_map(Gated::matrices));
+            }
+        }
+        (dense, routed)
+    }
+
+    /// Bytes of its matrices as stored.
+    pub fn stored_bytes(&self) -> u64 {
+        let (dense, routed) = self.matrices();
+        let all = dense.iter().chain(&routed);
+        all.map(|w| w.bytes().len() as u64).sum()
+    }
 }
 
 impl Weights {

@@ -5,7 +5,7 @@ use std::ops::{Deref, Range};
 use std::path::Path;
 use std::sync::Arc;
 
-use memmap2::Mmap;
+use memmap2::{Advice, Mmap, UncheckedAdvice};
 
 use crate::{Error, Result};
 
@@ -74,6 +74,29 @@ impl Bytes {
         Self {
             owner: Owner::Heap(Arc::new(bytes)),
             range,
+        }
+    }
+
+    /// Asks the system to begin reading these bytes from the disk. Of no effect where they are no map.
+    pub fn read_ahead(&self) {
+        if let Owner::Map(map) = &self.owner {
+            // A hint: a system that has no such advice reads when the bytes are used.
+            let _ = map.advise_range(Advice::WillNeed, self.range.start, self.range.len());
+        }
+    }
+
+    /// Gives the memory of these bytes back; the next use reads the file again. Of no effect where they are no map.
+    pub fn release(&self) {
+        if let Owner::Map(map) = &self.owner {
+            // SAFETY: the map is read only and private, so that its pages hold nothing but the file's bytes, and a page
+            // that is gone is read from the file again.
+            let _ = unsafe {
+                map.unchecked_advise_range(
+                    UncheckedAdvice::DontNeed,
+                    self.range.start,
+                    self.range.len(),
+                )
+            };
         }
     }
 

@@ -20,6 +20,13 @@ pub struct Gated {
     pub bias: Biases,
 }
 
+impl Gated {
+    /// All of its matrices.
+    pub(crate) fn matrices(&self) -> impl Iterator<Item = &Weight> {
+        [&self.gate, &self.down].into_iter().chain(&self.up)
+    }
+}
+
 /// Biases of a gated network, each empty where there is none.
 #[derive(Clone, Debug, Default)]
 pub struct Biases {
