@@ -97,7 +97,6 @@ impl LayerMajor {
         let mut ids: Vec<SpanId> = rows.iter().map(|r| r.span).collect();
         ids.dedup();
         let store = self.key_bytes(model, spans, rows) > self.keys;
-        let mut angles = Angles::new(spec.rope_precision);
         for (index, weights) in model.weights.layers.iter().enumerate() {
             match model.weights.layers.get(index + 1) {
                 Some(next) => self.reader.read(next.matrices().0),
@@ -112,6 +111,7 @@ impl LayerMajor {
             drop(loaded);
             for (rows, hidden) in tiles.iter().zip(&mut hidden) {
                 let reader = Some(&self.reader);
+                let mut angles = Angles::new(spec.rope_precision); // holds those of one tile
                 match hidden {
                     Hidden::Held(x) => {
                         forward::layer(model, index, x, spans, rows, &mut angles, reader)?;

@@ -118,15 +118,19 @@ impl Model {
     /// Bytes of keys and values that a sequence of `n` tokens holds at its end: windowed and chunked layers hold
     /// at most their window or chunk.
     pub fn cache_bytes(&self, n: usize) -> u64 {
-        let layers = self.spec.layers.iter().map(|layer| {
-            let held = match layer.mask {
-                Mask::Full => n,
-                Mask::Window(w) | Mask::Chunk(w) => n.min(w),
-            };
-            let blocks = held.div_ceil(crate::kernels::KV_BLOCK) * crate::kernels::KV_BLOCK;
-            (blocks as u64) * (layer.attention.cached() * size_of::<f32>()) as u64
-        });
-        layers.sum()
+        let layers = 0..self.spec.layers.len();
+        layers.map(|i| self.layer_cache_bytes(i, n)).sum()
+    }
+
+    /// The part of [`Model::cache_bytes`] that is one layer's.
+    pub fn layer_cache_bytes(&self, layer: usize, n: usize) -> u64 {
+        let layer = &self.spec.layers[layer];
+        let held = match layer.mask {
+            Mask::Full => n,
+            Mask::Window(w) | Mask::Chunk(w) => n.min(w),
+        };
+        let blocks = held.div_ceil(crate::kernels::KV_BLOCK) * crate::kernels::KV_BLOCK;
+        (blocks as u64) * (layer.attention.cached() * size_of::<f32>()) as u64
     }
 
     /// The same model with an edited spec, checked against the weights' shapes: how a fault is evaluated.

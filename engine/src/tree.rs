@@ -188,6 +188,7 @@ pub struct PromptTree<'m> {
     tile: usize,
     pool: rayon::ThreadPool,
     worked: u64,
+    passes: u64,
     layer_major: Option<LayerMajor>,
 }
 
@@ -210,6 +211,7 @@ impl<'m> PromptTree<'m> {
             tile: options.tile.max(1),
             pool,
             worked: 0,
+            passes: 0,
             layer_major: None,
         })
     }
@@ -430,6 +432,7 @@ impl<'m> PromptTree<'m> {
             tile,
             pool,
             worked,
+            passes,
             layer_major,
             ..
         } = self;
@@ -447,6 +450,7 @@ impl<'m> PromptTree<'m> {
                     }
                 }
                 *worked += rows.len() as u64;
+                *passes += 1;
             }
             Ok(())
         })
@@ -472,6 +476,11 @@ impl<'m> PromptTree<'m> {
     /// Tokens evaluated so far, recomputed ones included.
     pub fn tokens_worked(&self) -> u64 {
         self.worked
+    }
+
+    /// Passes over the weights so far.
+    pub fn passes(&self) -> u64 {
+        self.passes
     }
 
     fn span(&self, id: SpanId) -> Result<&Span> {

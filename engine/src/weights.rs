@@ -45,6 +45,11 @@ impl Weight {
         self.cols
     }
 
+    /// Bytes as stored.
+    pub fn stored_bytes(&self) -> u64 {
+        self.data.len() as u64
+    }
+
     /// The bytes as stored.
     pub(crate) fn bytes(&self) -> &Bytes {
         &self.data
@@ -166,7 +171,7 @@ impl LayerWeights {
     pub fn stored_bytes(&self) -> u64 {
         let (dense, routed) = self.matrices();
         let all = dense.iter().chain(&routed);
-        all.map(|w| w.bytes().len() as u64).sum()
+        all.map(|w| w.stored_bytes()).sum()
     }
 }
 

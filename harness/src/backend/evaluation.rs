@@ -19,6 +19,7 @@ pub struct Evaluation<'a> {
     group: &'a [Request],
     tree: PromptTree<'a>,
     open: Vec<Open>,
+    piece: usize,
 }
 
 /// A request whose prompt has been read.
@@ -32,21 +33,52 @@ struct Open {
 }
 
 impl<'a> Evaluation<'a> {
-    /// Before anything has been read.
-    pub fn new(local: &'a Local, group: &'a [Request], tree: PromptTree<'a>) -> Self {
+    /// Before anything has been read; `piece` tokens are evaluated before anybody is asked whether to go on.
+    pub fn new(local: &'a Local, group: &'a [Request], tree: PromptTree<'a>, piece: usize) -> Self {
         Self {
             local,
             group,
             tree,
             open: Vec::new(),
+            piece,
         }
     }
 
-    /// Answers every request.
-    pub fn run(&mut self, listener: &mut Listener<'_>) -> Result<()> {
-        self.read_prompts(listener)?;
-        self.score_options(listener)?;
-        self.generate(listener)
+    /// Answers every request; returns the passes over the weights.
+    pub fn run(mut self, listener: &mut Listener<'_>) -> Result<u64> {
+        if self.piece == usize::MAX {
+            self.read_prompts_together(listener)?;
+        } else {
+            self.read_prompts(listener)?;
+        }
+        let forks = self.fork_options()?;
+        self.generate(forks, listener)?;
+        Ok(self.tree.passes())
+    }
+
+    /// Evaluates every prompt in two passes: all that share nothing or are shared, then what leaves them.
+    fn read_prompts_together(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+        let prompts: Vec<&[u32]> = self.group.iter().map(|r| &r.ids[..]).collect();
+        let trunks = trunks(&prompts);
+        let mut whole = Vec::new();
+        for trunk in &trunks {
+            let span = self.tree.root(0);
+            for (_, at) in &trunk.branches {
+                self.tree.pin(span, *at)?;
+            }
+            self.begin(trunk.prompt, span);
+            whole.push((span, prompts[trunk.prompt]));
+        }
+        self.feed_prompts(&whole, listener)?;
+        let mut branches = Vec::new();
+        for (trunk, (span, _)) in trunks.iter().zip(&whole) {
+            for (i, at) in &trunk.branches {
+                let branch = self.tree.fork(*span, *at)?;
+                self.begin(*i, branch);
+                branches.push((branch, &prompts[*i][*at..]));
+            }
+        }
+        self.feed_prompts(&branches, listener)
     }
 
     /// Evaluates every prompt; from its last logits come the first token and the first token of every option.
@@ -102,107 +134,124 @@ impl<'a> Evaluation<'a> {
             group,
             tree,
             open,
+            piece,
         } = self;
-        feed(tree, prompts, false, listener, &mut |span, _, logits| {
-            let Some(open) = open.iter_mut().find(|o| o.span == span) else {
-                return;
-            };
-            let mut hasher = blake3::Hasher::new();
-            hash_row(&mut hasher, logits);
-            open.reply.logits_hash = short_hash(&hasher);
-            open.reply.options = group[open.request]
-                .options
-                .iter()
-                .map(|option| OptionScore {
-                    text: option.text.clone(),
-                    logprob: option.ids.first().map_or(0.0, |id| logprob(logits, *id)),
-                    tokens: option.ids.len(),
-                })
-                .collect();
-            open.step(local, logits);
-        })
+        feed(
+            tree,
+            prompts,
+            false,
+            *piece,
+            listener,
+            &mut |span, _, logits| {
+                let Some(open) = open.iter_mut().find(|o| o.span == span) else {
+                    return;
+                };
+                let mut hasher = blake3::Hasher::new();
+                hash_row(&mut hasher, logits);
+                open.reply.logits_hash = short_hash(&hasher);
+                open.reply.options = group[open.request]
+                    .options
+                    .iter()
+                    .map(|option| OptionScore {
+                        text: option.text.clone(),
+                        logprob: option.ids.first().map_or(0.0, |id| logprob(logits, *id)),
+                        tokens: option.ids.len(),
+                    })
+                    .collect();
+                open.step(local, logits);
+            },
+        )
     }
 
-    /// Adds the log probabilities of every option's further tokens, each on a fork of its prompt.
-    fn score_options(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+    /// A fork of its prompt for every option that has more than one token.
+    fn fork_options(&mut self) -> Result<Vec<Fork<'a>>> {
         let mut forks = Vec::new();
-        let mut owners = Vec::new();
         for (o, open) in self.open.iter().enumerate() {
             let request = &self.group[open.request];
             for (i, option) in request.options.iter().enumerate() {
                 if option.ids.len() > 1 {
-                    let fork = self.tree.fork(open.span, request.ids.len())?;
-                    forks.push((fork, &option.ids[..option.ids.len() - 1]));
-                    owners.push((o, i, &option.ids[1..]));
+                    forks.push(Fork {
+                        span: self.tree.fork(open.span, request.ids.len())?,
+                        open: o,
+                        option: i,
+                        ids: &option.ids,
+                    });
                 }
             }
         }
-        let mut sums = vec![0.0; forks.len()];
-        let index: HashMap<SpanId, usize> = forks
-            .iter()
-            .enumerate()
-            .map(|(n, (span, _))| (*span, n))
-            .collect();
-        feed(
-            &mut self.tree,
-            &forks,
-            true,
-            listener,
-            &mut |span, i, logits| {
-                if let Some(n) = index.get(&span) {
-                    sums[*n] += logprob(logits, owners[*n].2[i]);
-                }
-            },
-        )?;
-        for ((o, i, _), sum) in owners.iter().zip(&sums) {
-            self.open[*o].reply.options[*i].logprob += sum;
-        }
-        forks
-            .iter()
-            .for_each(|(span, _)| self.tree.drop_span(*span));
-        Ok(())
+        Ok(forks)
     }
 
-    /// Generates every answer, one token of all of them at a time, and tells each as it ends.
-    fn generate(&mut self, listener: &mut Listener<'_>) -> Result<()> {
+    /// Generates every answer, one token of all of them at a time, and tells each as it ends. With the first go the
+    /// further tokens of the options, whose log probabilities are added up.
+    fn generate(&mut self, forks: Vec<Fork<'_>>, listener: &mut Listener<'_>) -> Result<()> {
         let started = Instant::now();
+        let mut forks = Some(forks).filter(|f| !f.is_empty());
         loop {
-            for i in (0..self.open.len()).rev() {
-                if self.open[i].next.is_none() {
-                    let open = self.open.remove(i);
-                    self.tree.drop_span(open.span);
-                    let request = open.request;
-                    let reply = open.finish(self.local, started.elapsed().as_secs_f64());
-                    listener(Event::Done(request, Outcome::Reply(reply)))?;
-                }
+            if forks.is_none() {
+                self.tell_ended(started, listener)?;
             }
             if self.open.is_empty() {
                 return Ok(());
             }
-            let tokens: Vec<(SpanId, [u32; 1])> = self
+            let next: Vec<(SpanId, [u32; 1])> = self
                 .open
                 .iter()
                 .filter_map(|o| Some((o.span, [o.next?])))
                 .collect();
-            let batch: Vec<_> = tokens
-                .iter()
-                .map(|(span, token)| Extend {
-                    span: *span,
-                    tokens: token,
-                    logits: Logits::Last,
-                })
-                .collect();
+            let mut batch: Vec<(SpanId, &[u32])> = next.iter().map(|(s, t)| (*s, &t[..])).collect();
+            let forks = forks.take().unwrap_or_default();
+            batch.extend(forks.iter().map(|f| (f.span, &f.ids[..f.ids.len() - 1])));
+            let of_span: HashMap<SpanId, &Fork<'_>> = forks.iter().map(|f| (f.span, f)).collect();
             let Self {
-                local, tree, open, ..
+                local,
+                tree,
+                open,
+                piece,
+                ..
             } = self;
-            tree.extend(&batch, &mut |row| {
-                if let Some(open) = open.iter_mut().find(|o| o.span == row.span) {
-                    open.step(local, row.logits);
-                }
-            })?;
-            listener(Event::Decoded(batch.len()))?;
+            feed(
+                tree,
+                &batch,
+                true,
+                *piece,
+                listener,
+                &mut |span, i, logits| {
+                    if let Some(fork) = of_span.get(&span) {
+                        let option = &mut open[fork.open].reply.options[fork.option];
+                        option.logprob += logprob(logits, fork.ids[i + 1]);
+                    } else if let Some(open) = open.iter_mut().find(|o| o.span == span) {
+                        open.step(local, logits);
+                    }
+                },
+            )?;
+            forks.iter().for_each(|f| tree.drop_span(f.span));
         }
     }
+
+    /// Tells the answers that have ended.
+    fn tell_ended(&mut self, started: Instant, listener: &mut Listener<'_>) -> Result<()> {
+        for i in (0..self.open.len()).rev() {
+            if self.open[i].next.is_none() {
+                let open = self.open.remove(i);
+                self.tree.drop_span(open.span);
+                let request = open.request;
+                let reply = open.finish(self.local, started.elapsed().as_secs_f64());
+                listener(Event::Done(request, Outcome::Reply(reply)))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// An option under way.
+struct Fork<'a> {
+    span: SpanId,
+    /// Index among the open requests, and of the option.
+    open: usize,
+    option: usize,
+    /// The option's tokens; the first is scored by the prompt's logits.
+    ids: &'a [u32],
 }
 
 impl Open {
@@ -226,19 +275,20 @@ impl Open {
     }
 }
 
-/// Appends tokens to spans, a piece at a time, several short ones together. Reports the logits after each span's
+/// Appends tokens to spans, `piece` tokens at a time, several short ones together. Reports the logits after each span's
 /// last token, or after every token, with the token's index among the span's.
 pub fn feed(
     tree: &mut PromptTree<'_>,
     spans: &[(SpanId, &[u32])],
     every_token: bool,
+    piece: usize,
     listener: &mut Listener<'_>,
     report: &mut (dyn FnMut(SpanId, usize, &[f32]) + Send),
 ) -> Result<()> {
     // The span at hand, and how many of its tokens have been taken.
     let (mut next, mut at) = (0, 0);
     while next < spans.len() {
-        let mut room = PIECE;
+        let mut room = piece;
         let mut batch = Vec::new();
         let mut taken = Vec::new();
         while room > 0
@@ -267,7 +317,7 @@ pub fn feed(
                 report(row.span, index + (row.pos - pos), row.logits);
             }
         })?;
-        listener(Event::Prefilled(PIECE - room))?;
+        listener(Event::Prefilled(piece - room))?;
     }
     Ok(())
 }

@@ -1,16 +1,18 @@
 //! The engine in this process: shared beginnings are evaluated once, answers are decoded together.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use fathom_engine::spec::Ffn;
 use fathom_engine::tokenizer::Tokenizer;
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
 
 use crate::backend::evaluation::{Evaluation, feed, hash_row, short_hash};
+use crate::backend::larger::{Larger, Needs, activation_bytes};
 use crate::backend::rate::{self, Rates};
 use crate::backend::sample::argmax;
 use crate::backend::{Backend, Event, Listener, ModelCard, Request, SpeedSample};
+use crate::memory::{disk_bytes_read, show_bytes};
 use crate::{Error, Result};
 
 /// Tokens that are evaluated before anybody is asked whether to go on.
@@ -27,6 +29,19 @@ pub struct Local {
     card: ModelCard,
     options: TreeOptions,
     rates: Rates,
+    larger: Option<Larger>,
+    read: Read,
+}
+
+/// What a model larger than memory has been read for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Read {
+    /// Passes over the weights.
+    pub passes: u64,
+    /// Bytes that this process read from disks meanwhile; 0 where the system does not say.
+    pub bytes: u64,
+    /// Seconds.
+    pub seconds: f64,
 }
 
 impl Local {
@@ -53,15 +68,41 @@ impl Local {
             card,
             options,
             rates,
+            larger: None,
+            read: Read::default(),
         }
     }
 
-    /// Takes a short time to measure how fast it is, for estimates.
+    /// Keeps a promise about memory: where the model does not fit, it is evaluated layer by layer, and what is not being
+    /// worked on lies in a scratch file in `scratch`.
+    ///
+    /// # Errors
+    /// Not even one layer at a time fits.
+    pub fn within(mut self, memory: u64, scratch: &Path) -> Result<Self> {
+        self.larger = Larger::than(memory, &self.model, scratch, self.options.tile)?;
+        Ok(self)
+    }
+
+    /// Puts the scratch file into another folder.
+    pub fn scratch_in(&mut self, dir: &Path) {
+        if let Some(larger) = &mut self.larger {
+            larger.scratch = dir.to_owned();
+        }
+    }
+
+    /// What a model larger than memory has been read for; `None` for one that fits.
+    pub fn read(&self) -> Option<Read> {
+        self.larger.as_ref().map(|_| self.read)
+    }
+
+    /// Takes a short time to measure how fast it is, for estimates; of a model larger than memory nothing is measured.
     ///
     /// # Errors
     /// When the model cannot be evaluated.
     pub fn measured(mut self) -> Result<Self> {
-        self.rates = self.probe()?;
+        if self.larger.is_none() {
+            self.rates = self.probe()?;
+        }
         Ok(self)
     }
 
@@ -136,6 +177,9 @@ impl Backend for Local {
     }
 
     fn fingerprint(&mut self) -> Result<String> {
+        if self.larger.is_some() {
+            return Ok(String::new()); // It would cost a pass over the weights.
+        }
         let tokens = self.fixed_tokens(FINGERPRINT_TOKENS);
         let mut tree = PromptTree::new(&self.model, self.options)?;
         let span = tree.root(0);
@@ -154,15 +198,23 @@ impl Backend for Local {
     }
 
     fn bytes_needed(&self, tokens: usize) -> u64 {
-        let spec = &self.model.spec;
-        // Activations of a piece (a dozen vectors of the stream's width, three of the widest layer), a few rows of logits.
-        let hidden = spec.layers.iter().map(|l| width(&l.ffn)).max().unwrap_or(0);
-        let scratch = 4 * (PIECE * (12 * spec.dim + 3 * hidden) + 8 * spec.n_vocab) as u64;
-        self.model.weight_bytes() + scratch + self.bytes_per_sequence(tokens)
+        let model = &self.model;
+        let fixed = match &self.larger {
+            Some(_) => Needs::of(model, self.options.tile).total(),
+            None => model.weight_bytes() + activation_bytes(model, self.options.tile),
+        };
+        fixed + self.bytes_per_sequence(tokens)
     }
 
     fn bytes_per_sequence(&self, tokens: usize) -> u64 {
-        self.model.cache_bytes(tokens)
+        match &self.larger {
+            Some(_) => Larger::per_sequence(&self.model, tokens),
+            None => self.model.cache_bytes(tokens),
+        }
+    }
+
+    fn takes_all(&self) -> bool {
+        self.larger.is_some()
     }
 
     fn seconds(&self, context: usize, prompt: usize, generated: usize) -> f64 {
@@ -170,6 +222,12 @@ impl Backend for Local {
     }
 
     fn rate_basis(&self) -> String {
+        if self.larger.is_some() {
+            return format!(
+                "no probe: larger than memory, {} are read for the prompts and again for every token of the longest answer",
+                show_bytes(self.model.weight_bytes())
+            );
+        }
         let short = rate::seconds(&self.model.spec, &self.rates, 0, 512, 0);
         format!(
             "a probe on this machine: {:.0} prompt tokens/s at 512, {:.0} generated tokens/s",
@@ -179,8 +237,20 @@ impl Backend for Local {
     }
 
     fn evaluate(&mut self, group: &[Request], listener: &mut Listener<'_>) -> Result<()> {
-        let tree = PromptTree::new(&self.model, self.options)?;
-        Evaluation::new(self, group, tree).run(listener)
+        let Some(larger) = &self.larger else {
+            let tree = PromptTree::new(&self.model, self.options)?;
+            return Evaluation::new(self, group, tree, PIECE)
+                .run(listener)
+                .map(drop);
+        };
+        let lengths = group.iter().map(Request::tokens);
+        let tree = larger.tree(&self.model, self.options, lengths)?;
+        let (started, before) = (Instant::now(), disk_bytes_read());
+        let passes = Evaluation::new(self, group, tree, usize::MAX).run(listener)?;
+        self.read.passes += passes;
+        self.read.bytes += disk_bytes_read().saturating_sub(before);
+        self.read.seconds += started.elapsed().as_secs_f64();
+        Ok(())
     }
 
     fn measure(
@@ -198,6 +268,7 @@ impl Backend for Local {
             &mut tree,
             &[(span, &tokens[..])],
             false,
+            PIECE,
             listener,
             &mut |_, _, logits| {
                 next = argmax(logits);
@@ -227,13 +298,5 @@ impl Backend for Local {
             decoded: decode,
             cache_bytes: tree.bytes(),
         })
-    }
-}
-
-/// Width of a feed-forward part between its matrices.
-fn width(ffn: &Ffn) -> usize {
-    match ffn {
-        Ffn::Dense { hidden_dim, .. } => *hidden_dim,
-        Ffn::Moe(m) => m.hidden_dim.max(m.shared_hidden_dim.unwrap_or(0)),
     }
 }

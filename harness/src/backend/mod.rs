@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `local.rs` | the engine: shared beginnings evaluated once, answers decoded together |
+//! | `larger.rs` | a model larger than memory: what is in memory at once |
 //! | `evaluation.rs` | a group of requests on one tree |
 //! | `sharing.rs` | which prompts of a group continue which |
 //! | `rate.rs` | how long the engine will take, from a short probe |
@@ -14,6 +15,7 @@
 
 mod evaluation;
 pub mod generation;
+pub mod larger;
 pub mod local;
 pub mod rate;
 pub mod sample;
@@ -48,6 +50,16 @@ pub struct Request {
     pub generate: Option<Generate>,
     /// Options to be scored by log-likelihood; may be empty.
     pub options: Vec<PromptOption>,
+}
+
+impl Request {
+    /// Tokens that its sequence has at the end, at most.
+    pub fn tokens(&self) -> usize {
+        let answer = self.generate.as_ref();
+        let answer = answer.map_or(0, |g| g.max_tokens + g.thought_budget);
+        let options = self.options.iter().map(|o| o.ids.len()).max();
+        self.ids.len() + answer.max(options.unwrap_or(0))
+    }
 }
 
 /// How text is generated.
@@ -157,6 +169,12 @@ pub trait Backend {
 
     /// Bytes that each further sequence of so many tokens adds.
     fn bytes_per_sequence(&self, tokens: usize) -> u64;
+
+    /// Whether as many requests as memory allows should be handed over together, whatever their length and document: each
+    /// time costs as much as reading the whole model.
+    fn takes_all(&self) -> bool {
+        false
+    }
 
     /// Estimated seconds of evaluating `prompt` tokens behind `context` others and generating `generated` more:
     /// for plans and progress, from a short measurement or a stated assumption.

@@ -1,16 +1,16 @@
 //! `fathom run`: a model on suites at growing lengths.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use fathom_engine::model::NUMERIC_VERSION;
 use serde_json::Value;
 
 use crate::backend::Backend;
-use crate::backend::local::Local;
+use crate::backend::local::{Local, Read};
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::{args, out, summary};
 use crate::layout::Layout;
-use crate::memory::available_bytes;
+use crate::memory::{available_bytes, peak_rss_bytes, show_bytes};
 use crate::opened::{Opened, TemplateArgs};
 use crate::record::{FORMAT, ItemRecord, Manifest};
 use crate::run::execute::{Settings, execute, lacks};
@@ -78,7 +78,8 @@ pub struct Args {
     /// Tokens that a reasoning model may think before it answers, beside the answer's own
     #[arg(long, value_name = "TOKENS", default_value = "4k", value_parser = args::tokens)]
     thought_budget: usize,
-    /// Memory that may be used, in place of what the system has available
+    /// Memory that may be used, in place of what the system has available; a model larger than that is evaluated
+    /// layer by layer
     #[arg(long, value_name = "8GB", value_parser = args::bytes)]
     memory: Option<u64>,
     /// Do not measure the speed at each length
@@ -114,7 +115,7 @@ pub fn run(args: &Args) -> Result<()> {
     let tokenizer = opened.tokenizer.clone();
     let frame = opened.frame()?;
     let mut layout = Layout::new(&*tokenizer, frame);
-    let settings = args.settings(&plan, &opened);
+    let mut settings = args.settings(&plan, &opened);
     let mut card = opened.card(args.model.name(), args.fault.fault.as_deref());
     if args.model.model == "builtin" {
         card.facts
@@ -127,7 +128,11 @@ pub fn run(args: &Args) -> Result<()> {
         card,
         args.engine.threads,
     )
+    .within(settings.memory, Path::new("."))?
     .measured()?;
+    if backend.takes_all() {
+        settings.speed_at.clear(); // Each would cost many passes over the weights.
+    }
     stop.check()?;
     if args.plan {
         return summary::print_plan(&plan, &mut layout, &backend, &settings);
@@ -162,9 +167,13 @@ pub fn run(args: &Args) -> Result<()> {
         folder.dir().display(),
         if folder.continued { ": goes on" } else { "" }
     );
+    backend.scratch_in(folder.dir());
     let executed = execute(&folder, &mut backend, &settings, &stop, true);
     if matches!(executed, Ok(()) | Err(Error::Interrupted)) {
         let counted = scores::write(folder.dir())?;
+        if let Some(read) = backend.read() {
+            folder.manifest.environment.extend(tell_read(&read));
+        }
         if executed.is_ok() {
             folder.manifest.finished = clock::now();
         }
@@ -185,6 +194,24 @@ pub fn run(args: &Args) -> Result<()> {
         return summary::print(folder.dir());
     }
     executed
+}
+
+/// Says what a model larger than memory was read for, and returns it for the manifest.
+fn tell_read(read: &Read) -> [(String, Value); 3] {
+    eprintln!(
+        "fathom: layer by layer: {} passes over the weights, {} read from the disk in {:.0} s, {}/s; peak memory {}",
+        read.passes,
+        show_bytes(read.bytes),
+        read.seconds,
+        show_bytes((read.bytes as f64 / read.seconds.max(1e-9)) as u64),
+        show_bytes(peak_rss_bytes())
+    );
+    let facts: [(&str, Value); 3] = [
+        ("passes_over_weights", read.passes.into()),
+        ("disk_bytes_read", read.bytes.into()),
+        ("peak_memory", peak_rss_bytes().into()),
+    ];
+    facts.map(|(k, v)| (k.to_owned(), v))
 }
 
 /// Version, and the commit where the build knows it.

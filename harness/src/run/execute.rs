@@ -202,20 +202,22 @@ struct Batch {
 }
 
 impl Batch {
-    /// Items of one group belong together; others share a batch at one length, as far as the memory goes.
+    /// Items of one group belong together; others share a batch at one length, as far as the memory goes. A backend that
+    /// takes all is handed as many as that.
     fn takes(&self, backend: &dyn Backend, settings: &Settings, record: &ItemRecord) -> bool {
         let Some(first) = self.records.first() else {
             return true;
         };
-        if !first.group.is_empty() || !record.group.is_empty() {
+        let all = backend.takes_all();
+        if !all && !(first.group.is_empty() && record.group.is_empty()) {
             return first.group == record.group;
         }
-        let tokens = settings.tokens(record);
-        let needed = backend.bytes_needed(tokens)
-            + backend.bytes_per_sequence(tokens) * self.records.len() as u64;
-        first.item.context == record.item.context
-            && self.records.len() < settings.batch
-            && needed <= settings.memory
+        let others = self.records.iter().map(|r| settings.tokens(r));
+        let others: u64 = others.map(|n| backend.bytes_per_sequence(n)).sum();
+        let needed = backend.bytes_needed(settings.tokens(record)) + others;
+        let alike =
+            first.item.context == record.item.context && self.records.len() < settings.batch;
+        (all || alike) && needed <= settings.memory
     }
 
     fn run(
@@ -231,6 +233,7 @@ impl Batch {
             return Ok(());
         };
         progress.on(match first.item.context {
+            _ if backend.takes_all() => format!("{} items, layer by layer", records.len()),
             Context::Length(n) => format!("{n} tokens"),
             Context::Short => "the short control".to_owned(),
             Context::None => "the control without context".to_owned(),
