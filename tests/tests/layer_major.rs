@@ -63,7 +63,7 @@ fn walk(model: &Model, mut tree: PromptTree<'_>, steps: &[Step]) -> Vec<f32> {
 #[test]
 fn layer_by_layer_gives_the_same_bits() {
     let dir = std::env::temp_dir();
-    for name in ["llama4_scout", "llama31"] {
+    for name in ["llama4_scout", "llama31", "deepseek_v3"] {
         let model = open(&golden(name));
         let config = Config {
             cases: 24,

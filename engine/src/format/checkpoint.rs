@@ -212,6 +212,8 @@ fn hash_tensor(tensor: &Tensor, all: bool) -> blake3::Hash {
         hasher.update(&data[..HASH_SAMPLE]);
         hasher.update(&data[data.len() - HASH_SAMPLE..]);
     }
+    // What was only hashed need not stay in memory.
+    tensor.data.release();
     hasher.finalize()
 }
 
