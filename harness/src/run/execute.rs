@@ -209,7 +209,7 @@ impl Batch {
             return true;
         };
         let all = backend.takes_all();
-        if !all && !(first.group.is_empty() && record.group.is_empty()) {
+        if !(all || first.group.is_empty() && record.group.is_empty()) {
             return first.group == record.group;
         }
         let others = self.records.iter().map(|r| settings.tokens(r));
