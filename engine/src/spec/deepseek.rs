@@ -139,8 +139,10 @@ pub fn from_gguf(source: &GgufSource<'_>) -> Result<Parts> {
     let mut factor = 1.0;
     // 0.1 mscale_all_dim.
     if let Some(m) = keys.opt_number("rope.scaling.yarn_log_multiplier")? {
+        let yarn = rope::yarn_from_gguf(keys)?;
         rope.attention_factor = 1.0;
-        factor = rope::score_factor(10.0 * m, rope::yarn_from_gguf(keys)?.factor);
+        rope.origin = format!("theta {}{}", yarn.theta, yarn.origin(1.0));
+        factor = rope::score_factor(10.0 * m, yarn.factor);
     }
     let hidden = keys.size("expert_feed_forward_length")?;
     let shared = keys

@@ -87,7 +87,8 @@ impl Yarn {
         }
     }
 
-    fn origin(self, attention_factor: f32) -> String {
+    /// In words.
+    pub fn origin(self, attention_factor: f32) -> String {
         let Self {
             factor,
             original,
