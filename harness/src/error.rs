@@ -46,6 +46,9 @@ pub enum Error {
     /// The work began and cannot be finished.
     #[error("{0}")]
     Unfinished(String),
+    /// A check was made and says no.
+    #[error("{0}")]
+    Check(String),
     /// Somebody asked to stop (Ctrl-C, SIGTERM).
     #[error("interrupted")]
     Interrupted,
@@ -99,9 +102,10 @@ impl Error {
         }
     }
 
-    /// Exit code of the command: 2 for bad usage or bad input, 3 for work that could not be finished.
+    /// Exit code of the command: 1 for a check that says no, 2 for bad usage or bad input, 3 for work that could not be finished.
     pub fn exit_code(&self) -> u8 {
         match self {
+            Self::Check(_) => 1,
             Self::Engine(_) | Self::Read { .. } | Self::Input { .. } | Self::Usage(_) => 2,
             Self::Write { .. } | Self::Unfinished(_) | Self::Interrupted => 3,
             Self::OutputClosed => 0,

@@ -5,6 +5,7 @@
 
 pub mod args;
 mod bench;
+mod fetch;
 mod generate;
 mod list;
 mod logits;
@@ -54,6 +55,7 @@ enum Verb {
     Serve(serve::Args),
     Tokenize(tokenize::Args),
     Generate(generate::Args),
+    Fetch(fetch::Args),
     Show(show::Args),
     List(list::Args),
 }
@@ -125,6 +127,7 @@ fn execute(cli: Cli) -> Result<()> {
         Verb::Serve(args) => serve::run(&args),
         Verb::Tokenize(args) => tokenize::run(&args),
         Verb::Generate(args) => generate::run(&args),
+        Verb::Fetch(args) => fetch::run(&args),
         Verb::Show(args) => show::run(&args),
         Verb::List(args) => list::run(&args),
     }

@@ -5,12 +5,16 @@ use std::path::Path;
 use fathom_engine::Model;
 use fathom_engine::fault::{FAULTS, Fault};
 
+use crate::fetch::source::Source;
+use crate::fetch::{Settings, snapshot};
+use crate::stop::Stop;
 use crate::{Error, Result, builtin};
 
 /// Which model.
 #[derive(clap::Args, Clone, Debug)]
 pub struct ModelArgs {
-    /// A GGUF file (of a split set, the first), a Hugging Face folder, or `builtin`
+    /// A GGUF file (of a split set, the first), a Hugging Face folder, `builtin`, or a hub's model, fetched where it is
+    /// not there: hf:OWNER/NAME[/FILE.gguf][@REV] (see `fathom fetch --help`)
     #[arg(long, value_name = "PATH", default_value = "builtin")]
     pub model: String,
     /// Go on where the configuration has keys that nobody knows, and record them
@@ -40,10 +44,16 @@ impl ModelArgs {
         if self.model == "builtin" {
             return builtin::open();
         }
-        Ok(Model::open(
-            Path::new(&self.model),
-            self.allow_unknown_keys,
-        )?)
+        let fetched = match Source::is_meant(&self.model) {
+            true => Some(snapshot::model(
+                &Source::parse(&self.model)?,
+                &Settings::from_env()?,
+                &Stop::on_signals()?,
+            )?),
+            false => None,
+        };
+        let path = fetched.as_deref().unwrap_or(Path::new(&self.model));
+        Ok(Model::open(path, self.allow_unknown_keys)?)
     }
 
     /// Opens the model with a fault.
@@ -61,10 +71,16 @@ impl ModelArgs {
         Ok(model.with_spec(spec)?)
     }
 
-    /// Short name for people and for folders: `builtin`, `SmolLM2-135M-Instruct.Q4_1`.
+    /// Short name for people and for folders: `builtin`, `SmolLM2-135M-Instruct.Q4_1`; of a hub's model its own.
     #[allow(dead_code)]
     pub fn name(&self) -> String {
-        let path = std::path::absolute(&self.model).unwrap_or_else(|_| self.model.clone().into());
+        let text = match Source::parse(&self.model) {
+            Ok(Source {
+                file: None, name, ..
+            }) if Source::is_meant(&self.model) => name,
+            _ => self.model.clone(),
+        };
+        let path = std::path::absolute(&text).unwrap_or_else(|_| text.into());
         let name = path
             .file_name()
             .unwrap_or(path.as_os_str())

@@ -19,7 +19,7 @@ use crate::{Result, describe};
   fathom show reports/2026-11-24-builtin        a run: what it was, and its items
   fathom show reports/2026-11-24-builtin 'needle/single/0007@4096/d0.5'")]
 pub struct Args {
-    /// A GGUF file, a Hugging Face folder, `builtin`, or the folder of a run
+    /// A GGUF file, a Hugging Face folder, `builtin`, hf:OWNER/NAME, or the folder of a run
     #[arg(value_name = "MODEL|RUN")]
     what: String,
     /// An item of the run, or the beginning of its id where only one begins so

@@ -1,0 +1,391 @@
+//! The HTTP client: of downloads, and of whatever else is asked over the network.
+//!
+//! `ureq` 3 with `rustls`: requests block the thread that makes them, as all else here does, so no asynchronous runtime
+//! is needed; TLS needs no OpenSSL; trust comes from the system's store (and `SSL_CERT_FILE`), so certificates of a
+//! company's proxy work. A body is an `io::Read` whose silence is bounded for each read, not for the whole, which suits
+//! both a download of hours and an answer that streams as server-sent events.
+//!
+//! Redirects are followed here and not by the library, because a token must go to its own host and to no other.
+
+use std::fmt;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant, SystemTime};
+
+use ureq::Agent;
+use ureq::http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
+use ureq::http::{HeaderMap, Uri};
+use ureq::tls::{RootCerts, TlsConfig};
+
+/// Redirects that are followed for one request.
+const REDIRECTS: usize = 8;
+
+/// A secret that is sent to one host; it is never printed.
+#[derive(Clone)]
+pub struct Token(String);
+
+impl Token {
+    /// A token; `None` when nothing but space is in it.
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        (!text.is_empty()).then(|| Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(..)")
+    }
+}
+
+/// Scheme, host and port: who gets a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    /// Of an address.
+    ///
+    /// # Errors
+    /// What was expected, when it is no http or https address, or has a user name in it.
+    pub fn of(uri: &Uri) -> Result<Self, &'static str> {
+        let https = match uri.scheme_str() {
+            Some("https") => true,
+            Some("http") => false,
+            _ => return Err("an http or https address"),
+        };
+        let authority = uri.authority().ok_or("an address with a host")?;
+        if authority.as_str().contains('@') {
+            return Err("an address without a user name");
+        }
+        Ok(Self {
+            https,
+            host: authority.host().to_ascii_lowercase(),
+            port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
+        })
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.https, self.port) {
+            (true, 443) | (false, 80) => f.write_str(&self.host),
+            (_, port) => write!(f, "{}:{port}", self.host),
+        }
+    }
+}
+
+/// Why a request brought nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// In words, with the host; no query of an address, which may hold a signature.
+    pub why: String,
+    /// What it means for another try.
+    pub kind: Kind,
+    /// The server wants to be left alone for this long.
+    pub retry_after: Option<Duration>,
+}
+
+/// What a failure means for another try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// May pass: a stall, a cut, a server's trouble, a limit of rate.
+    Passing,
+    /// No server answered at all; may pass.
+    Unreachable,
+    /// There is no such thing (404, 410).
+    Missing,
+    /// Not for us (401, 403).
+    Forbidden,
+    /// Will not pass.
+    Lasting,
+}
+
+impl Failure {
+    /// A failure that may pass.
+    pub fn passing(why: impl Into<String>) -> Self {
+        Self::of(Kind::Passing, why)
+    }
+
+    /// A failure of a kind.
+    pub fn of(kind: Kind, why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            kind,
+            retry_after: None,
+        }
+    }
+}
+
+/// What a server sent.
+#[derive(Debug)]
+pub struct Reply {
+    /// A status of success, or 416.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+    /// Who answered in the end.
+    pub origin: Origin,
+    /// The body, to be read.
+    pub body: ureq::Body,
+}
+
+impl Reply {
+    /// A header, where it is text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name)?.to_str().ok()
+    }
+}
+
+/// A client of one service. Threads share it.
+#[derive(Debug)]
+pub struct Client {
+    agent: Agent,
+    home: Origin,
+    token: Option<Token>,
+    /// Nobody asks before this moment: a limit of rate that one thread met holds for all.
+    not_before: Mutex<Instant>,
+}
+
+impl Client {
+    /// A client of the service at `base`, which alone gets the token. A connection that is silent for `stall` is cut.
+    ///
+    /// # Errors
+    /// What was expected, when the address cannot be used.
+    pub fn new(base: &str, token: Option<Token>, stall: Duration) -> Result<Self, &'static str> {
+        let home = Origin::of(&base.parse().map_err(|_| "an http or https address")?)?;
+        let tls = TlsConfig::builder().root_certs(RootCerts::PlatformVerifier);
+        let agent = Agent::config_builder()
+            .tls_config(tls.build())
+            .max_redirects(0)
+            .http_status_as_error(false)
+            // Bytes as they are stored: lengths, ranges and hashes are of those.
+            .accept_encoding("identity")
+            .user_agent(concat!("fathom/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(stall.min(Duration::from_secs(20))))
+            .timeout_recv_response(Some(stall))
+            .timeout_per_read(Some(stall))
+            .timeout_per_write(Some(stall))
+            .build()
+            .new_agent();
+        Ok(Self {
+            agent,
+            home,
+            token,
+            not_before: Mutex::new(Instant::now()),
+        })
+    }
+
+    /// The service's own host.
+    pub fn home(&self) -> &Origin {
+        &self.home
+    }
+
+    /// How long nobody may ask.
+    pub fn hold(&self) -> Duration {
+        let moment = *self.moment();
+        moment.saturating_duration_since(Instant::now())
+    }
+
+    /// Asks for an address with headers that may differ by host. Redirects are followed, without the token where they
+    /// lead to another host, and never from https to http.
+    ///
+    /// # Errors
+    /// When there is no answer, or its status is neither a success nor 416.
+    pub fn get(
+        &self,
+        address: &str,
+        headers: &dyn Fn(&Origin) -> Vec<(&'static str, String)>,
+    ) -> Result<Reply, Failure> {
+        let lasting = |why: String| Failure::of(Kind::Lasting, why);
+        let redirect =
+            |expected| lasting(format!("{}: a redirect, expected {expected}", self.home));
+        let mut uri: Uri = address
+            .parse()
+            .map_err(|_| lasting(format!("{address}: no address")))?;
+        for _ in 0..=REDIRECTS {
+            let origin = Origin::of(&uri).map_err(redirect)?;
+            let mut request = self.agent.get(uri.clone());
+            if let Some(Token(token)) = self.token.as_ref().filter(|_| origin == self.home) {
+                request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+            }
+            for (name, value) in headers(&origin) {
+                request = request.header(name, value);
+            }
+            let (parts, body) = request
+                .call()
+                .map_err(|e| failure(&origin, &e))?
+                .into_parts();
+            match parts.status.as_u16() {
+                status @ (200..=299 | 416) => {
+                    return Ok(Reply {
+                        status,
+                        headers: parts.headers,
+                        origin,
+                        body,
+                    });
+                }
+                301 | 302 | 303 | 307 | 308 => {
+                    let to = parts.headers.get(LOCATION).and_then(|l| l.to_str().ok());
+                    let next = to.and_then(|to| join(&uri, to)).ok_or_else(|| {
+                        Failure::passing(format!("{origin}: a redirect that leads nowhere"))
+                    })?;
+                    let next_origin = Origin::of(&next).map_err(redirect)?;
+                    if origin.https && !next_origin.https {
+                        let why = format!("{origin}: a redirect from https to http");
+                        return Err(lasting(why));
+                    }
+                    uri = next;
+                }
+                status => return Err(self.refusal(&origin, status, &parts.headers)),
+            }
+        }
+        let why = format!("{}: more than {REDIRECTS} redirects", self.home);
+        Err(Failure::passing(why))
+    }
+
+    fn refusal(&self, origin: &Origin, status: u16, headers: &HeaderMap) -> Failure {
+        let kind = match status {
+            401 | 403 => Kind::Forbidden,
+            404 | 410 => Kind::Missing,
+            408 | 425 | 429 | 500.. => Kind::Passing,
+            _ => Kind::Lasting,
+        };
+        let retry_after = headers
+            .get(RETRY_AFTER)
+            .and_then(|v| v.to_str().ok())
+            .and_then(|v| retry_after(v, SystemTime::now()));
+        if let (Kind::Passing, Some(pause)) = (kind, retry_after)
+            && *origin == self.home
+            && let Some(until) = Instant::now().checked_add(pause)
+        {
+            let mut moment = self.moment();
+            *moment = until.max(*moment);
+        }
+        Failure {
+            why: format!("{origin}: HTTP status {status}"),
+            kind,
+            retry_after,
+        }
+    }
+
+    fn moment(&self) -> std::sync::MutexGuard<'_, Instant> {
+        self.not_before
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn failure(origin: &Origin, error: &ureq::Error) -> Failure {
+    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable};
+    let kind = match error {
+        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Kind::Unreachable,
+        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => Kind::Unreachable,
+        ureq::Error::Io(e) => match e.kind() {
+            ConnectionRefused | HostUnreachable | NetworkUnreachable => Kind::Unreachable,
+            // So comes a certificate that is not trusted.
+            InvalidData => Kind::Lasting,
+            _ => Kind::Passing,
+        },
+        ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Kind::Passing,
+        _ => Kind::Lasting,
+    };
+    Failure::of(kind, format!("{origin}: {error}"))
+}
+
+/// Where a `Location` leads from an address (RFC 3986, 5.2, without dot segments, which servers resolve).
+fn join(base: &Uri, to: &str) -> Option<Uri> {
+    let to = to.split('#').next().unwrap_or(to);
+    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
+    let whole = if to.contains("://") {
+        to.to_owned()
+    } else if to.starts_with("//") {
+        format!("{scheme}:{to}")
+    } else if to.starts_with('/') {
+        format!("{scheme}://{authority}{to}")
+    } else {
+        let folder = base
+            .path()
+            .rsplit_once('/')
+            .map_or("", |(folder, _)| folder);
+        format!("{scheme}://{authority}{folder}/{to}")
+    };
+    whole.parse().ok()
+}
+
+/// Reads `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
+fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let date = httpdate::parse_http_date(value).ok()?;
+    Some(date.duration_since(now).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_not_printed() -> Result<(), &'static str> {
+        let client = Client::new(
+            "https://hub.example",
+            Token::new(" hf_secret\n"),
+            Duration::from_secs(1),
+        )?;
+        let shown = format!("{client:?}");
+        assert!(shown.contains("Token(..)") && !shown.contains("secret"));
+        assert!(Token::new(" \n").is_none());
+        Ok(())
+    }
+
+    #[test]
+    fn origins_are_told_apart() -> Result<(), Box<dyn std::error::Error>> {
+        let of = |text: &str| Origin::of(&text.parse::<Uri>().map_err(|_| "an address")?);
+        assert_eq!(
+            of("https://Hub.example/a")?,
+            of("https://hub.example:443/b")?
+        );
+        for other in [
+            "http://hub.example",
+            "https://hub.example:8443",
+            "https://hub.example.evil",
+            "https://cdn.hub.example",
+        ] {
+            assert_ne!(of(other)?, of("https://hub.example")?, "{other}");
+        }
+        assert!(of("https://hub.example@evil.example/").is_err());
+        assert!(of("ftp://hub.example/").is_err());
+        Ok(())
+    }
+
+    #[test]
+    fn redirects_lead_where_they_say() -> Result<(), Box<dyn std::error::Error>> {
+        let base: Uri = "https://hub.example/a/b?c=d".parse()?;
+        for (to, whole) in [
+            ("https://cdn.example/x?y#z", "https://cdn.example/x?y"),
+            ("//cdn.example/x", "https://cdn.example/x"),
+            ("/x/y?z", "https://hub.example/x/y?z"),
+            ("x", "https://hub.example/a/x"),
+        ] {
+            assert_eq!(
+                join(&base, to).map(|u| u.to_string()).as_deref(),
+                Some(whole)
+            );
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn a_pause_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
+        let seconds = |text| retry_after(text, now).map(|d| d.as_secs());
+        assert_eq!(seconds("120"), Some(120));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(7));
+        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:00 GMT"), Some(0));
+        assert_eq!(seconds("soon"), None);
+    }
+}
