@@ -52,6 +52,9 @@ pub enum Error {
     /// Somebody asked to stop (Ctrl-C, SIGTERM).
     #[error("interrupted")]
     Interrupted,
+    /// A check says no: what was measured is beyond a bound.
+    #[error("{0}")]
+    Beyond(String),
     /// Whoever reads our output has gone.
     #[error("output closed")]
     OutputClosed,
@@ -108,6 +111,7 @@ impl Error {
             Self::Check(_) => 1,
             Self::Engine(_) | Self::Read { .. } | Self::Input { .. } | Self::Usage(_) => 2,
             Self::Write { .. } | Self::Unfinished(_) | Self::Interrupted => 3,
+            Self::Beyond(_) => 1,
             Self::OutputClosed => 0,
         }
     }

@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod cpu;
 pub mod describe;
+pub mod divergence;
 pub mod error;
 pub mod fetch;
 pub mod filler;

@@ -8,8 +8,11 @@ use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensorError, serialize_to_file};
 use serde_json::{Map, json};
 
+use crate::backend::sample::{log_sum_exp, top};
 use crate::{Error, Result};
 
 /// Writes `logits`, row after row, beside `tokens` and `offsets`.
@@ -136,9 +139,117 @@ impl Drop for LogitsWriter {
     }
 }
 
+/// Collects the `k` largest logits of every row, and writes them at the end: `top_ids` i32 [n, k], `top_logits` f32
+/// [n, k] (the largest first), `logsumexp` f64 [n] over all logits, `next_logit` f32 [n] of the token that follows (NaN
+/// behind a sequence's last), beside `tokens` and `offsets`. The file's metadata say `rows`, `k` and `n_vocab`.
+#[derive(Debug)]
+pub struct TopWriter {
+    path: PathBuf,
+    tokens: Vec<u32>,
+    offsets: Option<Vec<i64>>,
+    n_vocab: usize,
+    k: usize,
+    ids: Vec<u8>,
+    logits: Vec<u8>,
+    sums: Vec<u8>,
+    next: Vec<u8>,
+    rows: usize,
+}
+
+impl TopWriter {
+    /// Before the first row; `k` is at most `n_vocab`.
+    pub fn new(
+        path: &Path,
+        tokens: &[u32],
+        offsets: Option<&[i64]>,
+        n_vocab: usize,
+        k: usize,
+    ) -> Self {
+        Self {
+            path: path.to_path_buf(),
+            tokens: tokens.to_vec(),
+            offsets: offsets.map(<[i64]>::to_vec),
+            n_vocab,
+            k: k.min(n_vocab),
+            ids: Vec::new(),
+            logits: Vec::new(),
+            sums: Vec::new(),
+            next: Vec::new(),
+            rows: 0,
+        }
+    }
+
+    /// Appends what is kept of the logits after the next token.
+    pub fn row(&mut self, logits: &[f32]) {
+        let best = top(logits, self.k);
+        // Where some are no numbers, fewer than k remain.
+        let missing = std::iter::repeat_n((0, f32::NEG_INFINITY), self.k - best.len());
+        let kept = best.iter().map(|(id, _)| (*id, logits[*id as usize]));
+        for (id, logit) in kept.chain(missing) {
+            self.ids.extend(id.to_le_bytes());
+            self.logits.extend(logit.to_le_bytes());
+        }
+        self.sums.extend(log_sum_exp(logits).to_le_bytes());
+        self.rows += 1;
+        let ends = self
+            .offsets
+            .as_ref()
+            .is_some_and(|o| o.contains(&(self.rows as i64)));
+        let following = self.tokens.get(self.rows).filter(|_| !ends);
+        let next = following.and_then(|id| logits.get(*id as usize));
+        self.next.extend(next.unwrap_or(&f32::NAN).to_le_bytes());
+    }
+
+    /// Writes the file.
+    ///
+    /// # Errors
+    /// When rows are missing or the file cannot be written.
+    pub fn finish(self) -> Result<()> {
+        let n = self.tokens.len();
+        if self.rows != n {
+            return Err(Error::Unfinished(format!(
+                "{}: {} rows of {n}",
+                self.path.display(),
+                self.rows
+            )));
+        }
+        let tokens: Vec<u8> = self.tokens.iter().flat_map(|t| t.to_le_bytes()).collect();
+        let offsets: Vec<u8> = self
+            .offsets
+            .iter()
+            .flatten()
+            .flat_map(|o| o.to_le_bytes())
+            .collect();
+        let mut tensors = vec![
+            ("tokens", Dtype::I32, vec![n], &tokens),
+            ("top_ids", Dtype::I32, vec![n, self.k], &self.ids),
+            ("top_logits", Dtype::F32, vec![n, self.k], &self.logits),
+            ("logsumexp", Dtype::F64, vec![n], &self.sums),
+            ("next_logit", Dtype::F32, vec![n], &self.next),
+        ];
+        if let Some(ends) = &self.offsets {
+            tensors.push(("offsets", Dtype::I64, vec![ends.len()], &offsets));
+        }
+        let views = tensors
+            .into_iter()
+            .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data)?)))
+            .collect::<std::result::Result<Vec<_>, SafeTensorError>>();
+        let metadata = [
+            ("format", "fathom logits 1".to_owned()),
+            ("rows", "top-k and logsumexp".to_owned()),
+            ("k", self.k.to_string()),
+            ("n_vocab", self.n_vocab.to_string()),
+        ];
+        let metadata = metadata.map(|(k, v)| (k.to_owned(), v)).into();
+        views
+            .and_then(|views| serialize_to_file(views, Some(metadata), &self.path))
+            .map_err(|e| Error::write(&self.path, std::io::Error::other(e.to_string())))
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use safetensors::{Dtype, SafeTensors};
+    use safetensors::SafeTensors;
 
     use super::*;
 

@@ -2,10 +2,12 @@
 //!
 //! | file | draws |
 //! |---|---|
+//! | `divergence.rs` | divergence from a reference over position |
 //! | `quality.rs` | score over length, with intervals and controls |
 //! | `heat.rs` | score by depth and length |
 //! | `speed.rs` | speed, time to first token and memory over length |
 
+mod divergence;
 mod heat;
 mod quality;
 mod speed;
@@ -15,6 +17,8 @@ use std::sync::Once;
 
 use plotters::coord::Shift;
 use plotters::prelude::*;
+
+pub use divergence::divergence;
 
 use super::data::Run;
 use crate::{Error, Result};
@@ -78,6 +82,7 @@ pub struct Plot {
 }
 
 enum Figure {
+    Divergence(divergence::Divergence),
     Quality(quality::Quality),
     Heat(heat::Heat),
     Speed(speed::Speed),
@@ -123,6 +128,7 @@ impl Plot {
         root.fill(&theme.background)?;
         let root = root.titled(&self.title, font(19, theme))?;
         match &self.figure {
+            Figure::Divergence(d) => d.draw(&root, theme)?,
             Figure::Quality(q) => q.draw(&root, theme)?,
             Figure::Heat(h) => h.draw(&root, theme)?,
             Figure::Speed(s) => s.draw(&root, theme)?,

@@ -1,133 +1,24 @@
-//! `fathom logits record`: reference logits of token sequences.
+//! A file of token sequences.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
 use serde_json::Value;
 
-use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
-use crate::cli::out;
 use crate::json::kind;
-use crate::logits_file::LogitsWriter;
-use crate::stop::Stop;
 use crate::{Error, Result};
-
-/// Record reference logits
-#[derive(clap::Args)]
-#[command(after_help = "Examples:
-  fathom logits record --model llama4/ --tokens tokens.json --out logits.safetensors
-  fathom logits record --tokens tokens.json --out faulty.safetensors --fault no-chunk")]
-pub struct Args {
-    #[command(subcommand)]
-    verb: Verb,
-}
-
-#[derive(clap::Subcommand)]
-enum Verb {
-    /// Evaluate sequences of token ids and write the logits after every token
-    Record(Record),
-}
-
-#[derive(clap::Args)]
-struct Record {
-    #[command(flatten)]
-    model: ModelArgs,
-    #[command(flatten)]
-    fault: FaultArgs,
-    #[command(flatten)]
-    engine: EngineArgs,
-    /// A JSON array of token ids, or of such arrays; positions start at 0 in each
-    #[arg(long, value_name = "FILE")]
-    tokens: PathBuf,
-    /// Safetensors file: `tokens` i32 [n], `logits` f32 [n, n_vocab], and `offsets` i64 [arrays + 1] where there are
-    /// arrays
-    #[arg(long, value_name = "FILE")]
-    out: PathBuf,
-}
-
-pub fn run(args: &Args) -> Result<()> {
-    match &args.verb {
-        Verb::Record(args) => record(args),
-    }
-}
-
-fn record(args: &Record) -> Result<()> {
-    let stop = Stop::on_signals()?;
-    let model = args.model.open_with(&args.fault)?;
-    let sequences = Sequences::read(&args.tokens, model.spec.n_vocab)?;
-    let n_vocab = model.spec.n_vocab;
-    let mut writer = LogitsWriter::create(
-        &args.out,
-        &sequences.ids,
-        sequences.offsets.as_deref(),
-        n_vocab,
-    )?;
-    for range in sequences.ranges() {
-        evaluate(
-            &model,
-            args.engine.threads,
-            &sequences.ids[range],
-            &mut writer,
-            &stop,
-        )?;
-    }
-    writer.finish()?;
-    out::line(&format!(
-        "{}: {} tokens, {n_vocab} logits each",
-        args.out.display(),
-        sequences.ids.len()
-    ))
-}
-
-/// Tokens between two looks at whether to stop, and at what has been written.
-const PIECE: usize = 256;
-
-fn evaluate(
-    model: &Model,
-    threads: usize,
-    ids: &[u32],
-    writer: &mut LogitsWriter,
-    stop: &Stop,
-) -> Result<()> {
-    let mut tree = PromptTree::new(
-        model,
-        TreeOptions {
-            threads,
-            ..TreeOptions::default()
-        },
-    )?;
-    let span = tree.root(0);
-    for tokens in ids.chunks(PIECE) {
-        stop.check()?;
-        let mut written = Ok(());
-        tree.extend(
-            &[Extend {
-                span,
-                tokens,
-                logits: Logits::All,
-            }],
-            &mut |row| {
-                if written.is_ok() {
-                    written = writer.row(row.logits);
-                }
-            },
-        )?;
-        written?;
-    }
-    Ok(())
-}
 
 /// The sequences of a tokens file.
 #[derive(Debug)]
-struct Sequences {
+pub struct Sequences {
     /// All ids, one sequence after the other.
-    ids: Vec<u32>,
+    pub ids: Vec<u32>,
     /// Where each sequence begins, and the end; absent where the file is one flat array.
-    offsets: Option<Vec<i64>>,
+    pub offsets: Option<Vec<i64>>,
 }
 
 impl Sequences {
-    fn read(path: &Path, n_vocab: usize) -> Result<Self> {
+    /// Reads a JSON array of ids, or of arrays of them.
+    pub fn read(path: &Path, n_vocab: usize) -> Result<Self> {
         let text = std::fs::read(path).map_err(|e| Error::read(path, e))?;
         let file = path.display().to_string();
         let expected = "a JSON array of token ids, or of arrays of them";
@@ -185,7 +76,8 @@ impl Sequences {
         Ok(())
     }
 
-    fn ranges(&self) -> Vec<std::ops::Range<usize>> {
+    /// The sequences.
+    pub fn ranges(&self) -> Vec<std::ops::Range<usize>> {
         match &self.offsets {
             None => std::iter::once(0..self.ids.len()).collect(),
             Some(offsets) => offsets

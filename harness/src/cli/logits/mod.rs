@@ -1,0 +1,33 @@
+//! `fathom logits`: reference logits, recorded and compared.
+
+mod check;
+mod record;
+mod tokens;
+
+use crate::Result;
+
+/// Record reference logits, and check a model against them
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  fathom logits record --model llama4/ --tokens tokens.json --out logits.safetensors
+  fathom logits record --tokens tokens.json --out small.safetensors --top-k 64
+  fathom logits record --tokens tokens.json --out faulty.safetensors --fault no-chunk
+  fathom logits check --model model-q4.gguf --reference logits.safetensors --plot curve.svg
+  fathom logits check --candidate other.safetensors --reference logits.safetensors --json")]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand)]
+enum Verb {
+    Record(record::Args),
+    Check(check::Args),
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    match &args.verb {
+        Verb::Record(args) => record::run(args),
+        Verb::Check(args) => check::run(args),
+    }
+}
