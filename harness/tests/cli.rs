@@ -472,3 +472,35 @@ fn a_reader_that_has_gone_is_no_error() -> Test {
     assert_eq!((output.status.code(), output.stderr.len()), (Some(0), 0));
     Ok(())
 }
+
+#[test]
+fn faults_of_a_model_are_those_that_change_it() -> Test {
+    let temp = tempfile::tempdir()?;
+    let (out, _) = ends(
+        0,
+        fathom(temp.path(), &["list", "faults", "--model", "builtin"]),
+    )?;
+    let row = |name: &str| {
+        out.lines()
+            .find(|l| l.split_whitespace().next() == Some(name))
+    };
+    for (name, changed, tokens) in [
+        ("no-chunk", "3 of 4 layers", "193 tokens"),
+        ("no-temperature", "1 of 4 layers", "128 tokens"),
+        ("router-twice", "4 of 4 layers", "1 tokens"),
+        ("rope-pairing", "3 of 4 layers", "2 tokens"),
+    ] {
+        let row = row(name).ok_or(name)?;
+        assert!(row.contains(changed) && row.contains(tokens), "{row}");
+    }
+    // It has no norm on queries and keys, and no window.
+    assert!(
+        row("no-qk-norm").is_none() && row("no-window").is_none(),
+        "{out}"
+    );
+    ends(
+        2,
+        fathom(temp.path(), &["list", "suites", "--model", "builtin"]),
+    )?;
+    Ok(())
+}

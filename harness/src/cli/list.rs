@@ -1,21 +1,27 @@
 //! `fathom list`: what exists.
 
 use fathom_engine::fault::FAULTS;
+use fathom_engine::reach::first_difference;
 use fathom_engine::spec::FAMILIES;
 
-use crate::Result;
+use crate::cli::model::ModelArgs;
 use crate::cli::out;
 use crate::suite::{self, KINDS};
+use crate::{Error, Result};
 
 /// List what exists: model families, suites, tasks, faults
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   fathom list suites
-  fathom list faults")]
+  fathom list faults
+  fathom list faults --model model.gguf    those that apply to it, and the shortest text in which each can show")]
 pub struct Args {
     /// What to list
     #[arg(value_enum)]
     what: What,
+    /// Faults that apply to this model: a GGUF file, a Hugging Face folder, or `builtin`
+    #[arg(long, value_name = "PATH")]
+    model: Option<String>,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -27,6 +33,12 @@ enum What {
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if let Some(model) = &args.model {
+        return match args.what {
+            What::Faults => out::print(&faults_of(model)?),
+            _ => Err(Error::Usage("--model: only with `list faults`".to_owned())),
+        };
+    }
     let table = match args.what {
         What::Families => out::table(
             &["family", "in GGUF", "models"],
@@ -54,4 +66,38 @@ pub fn run(args: &Args) -> Result<()> {
         ),
     };
     out::print(&table)
+}
+
+/// The faults that change something of a model, with what of it, and the shortest text in which each can show.
+fn faults_of(model: &str) -> Result<String> {
+    let args = ModelArgs {
+        model: model.to_owned(),
+        allow_unknown_keys: false,
+    };
+    let spec = args.open()?.spec;
+    let rows = FAULTS.iter().filter_map(|fault| {
+        let faulty = fault.apply(&spec)?;
+        let first = first_difference(&spec, &faulty)?;
+        let pairs = spec.layers.iter().zip(&faulty.layers);
+        let layers = pairs.filter(|(a, b)| a != b).count();
+        let changed = match layers {
+            0 => "outside of the layers".to_owned(),
+            n => format!("{n} of {} layers", spec.layers.len()),
+        };
+        Some(vec![
+            fault.name.to_owned(),
+            fault.summary.to_owned(),
+            changed,
+            format!("{} tokens", first + 1),
+            fault.source.to_owned(),
+        ])
+    });
+    let header = [
+        "fault",
+        "what is wrong",
+        "changes",
+        "shows from",
+        "shipped by",
+    ];
+    Ok(out::table(&header, rows))
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use fathom_engine::fault::{FAULTS, Fault};
+use fathom_engine::reach::first_difference;
 use fathom_tests::{Reference, golden, golden_json, open};
 
 pub fn every_fault_shows_where_it_must(checkpoint: &str) {
@@ -23,6 +24,7 @@ pub fn every_fault_shows_where_it_must(checkpoint: &str) {
         let spec = fault
             .apply(&model.spec)
             .unwrap_or_else(|| panic!("{name} changes nothing of {checkpoint}"));
+        let (sound, faulty) = (model.spec.clone(), spec.clone());
         let found = reference.compare(&model.with_spec(spec).unwrap());
         let first: Vec<_> = found.iter().map(|c| c.first_off()).collect();
         let expected: Vec<_> = row["first_position"]
@@ -32,6 +34,13 @@ pub fn every_fault_shows_where_it_must(checkpoint: &str) {
             .map(|p| p.as_u64().map(|p| p as usize))
             .collect();
         assert_eq!(first, expected, "{checkpoint}, {name}");
+        // What the spec says of the shortest text agrees with where the oracle's logits part.
+        let told = first_difference(&sound, &faulty);
+        let earliest = expected.iter().flatten().min().copied();
+        assert!(
+            earliest.is_none() || earliest == told,
+            "{checkpoint}, {name}: {told:?}, not {earliest:?}"
+        );
         tested.insert(name);
     }
     let model = open(&folder);
