@@ -306,6 +306,16 @@ impl App {
             let expected = format!("ids below {n_vocab}, which the model has");
             return Err(ApiError::field(param, format!("token {id}"), expected));
         }
+        // Prompts are read in pieces, and a piece has the frequencies of the text so far.
+        let spec = &self.opened.model.spec;
+        if job.score_prompt && !spec.same_frequencies(1, job.ids.len()) {
+            let found = format!(
+                "a prompt of {} tokens with log probabilities",
+                job.ids.len()
+            );
+            let expected = "a shorter one: this model's rotary frequencies change before its end";
+            return Err(ApiError::field("echo", found, expected));
+        }
         let needed = worker::bytes(&self.opened, job);
         if needed > self.limits.memory {
             let found = format!("{} of keys and values", show_bytes(needed));
