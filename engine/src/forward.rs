@@ -18,7 +18,7 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::angles::Angles;
-use crate::kernels::{self, KvBlocks, Scores, Scratch};
+use crate::kernels::{self, KvBlocks, Product, Scores, Scratch};
 use crate::layer_major::Reader;
 use crate::model::Model;
 use crate::spec::{Attention, Ffn, LayerSpec, Norm, NormKind, QkNormOrder, Residual};
@@ -106,11 +106,19 @@ pub(crate) fn embed(model: &Model, rows: &[Row]) -> Vec<f32> {
 
 /// [n, rows of w].
 pub(crate) fn matmul(x: &[f32], w: &Weight) -> Vec<f32> {
-    let w = w.view();
-    let n = x.len() / w.cols;
-    let mut y = vec![0.0; n * w.rows];
-    kernels::matmul(x, n, &w, &mut y);
+    let [y] = matmuls(x, [w]);
     y
+}
+
+/// The products of several matrices with the same x, [n, rows of each].
+pub(crate) fn matmuls<const N: usize>(x: &[f32], weights: [&Weight; N]) -> [Vec<f32>; N] {
+    let weights = weights.map(Weight::view);
+    let n = weights.first().map_or(0, |w| x.len() / w.cols);
+    let mut out = weights.map(|w| vec![0.0; n * w.rows]);
+    let products = weights.into_iter().zip(&mut out);
+    let mut products: Vec<_> = products.map(|(w, y)| Product { w, y }).collect();
+    kernels::matmuls(x, n, &mut products);
+    out
 }
 
 /// Attention of one layer over the tile: [n, dim] to [n, dim].
@@ -132,7 +140,7 @@ fn attention(
     };
     let (mut q, k, v) = match &w.kv {
         KeysValues::Grouped { k, v } => {
-            let [mut q, mut k, mut v] = [matmul(h, &w.q), matmul(h, k), matmul(h, v)];
+            let [mut q, mut k, mut v] = matmuls(h, [&w.q, k, v]);
             for (x, bias) in [&mut q, &mut k, &mut v].into_iter().zip(&w.qkv_bias) {
                 // A fault may leave the biases out.
                 add_bias(x, if a.qkv_bias { bias } else { &[] });

@@ -1,6 +1,6 @@
 //! Gated networks and mixtures of them: tokens are grouped by expert, each token's experts added in one order.
 
-use crate::forward::{add_bias, matmul};
+use crate::forward::{add_bias, matmul, matmuls};
 use crate::kernels;
 use crate::layer_major::Reader;
 use crate::spec::{Activation, ChoiceBias, GroupScore, Groups, Moe, ScoreOn, Scoring};
@@ -9,7 +9,7 @@ use crate::weights::{Experts, Gated};
 /// down(act(gate x) * up x), with biases if `biased`: [n, dim] to [n, dim].
 pub(crate) fn gated(x: &[f32], w: &Gated, activation: Activation, biased: bool) -> Vec<f32> {
     let (mut gate, mut up) = match &w.up {
-        Some(up) => (matmul(x, &w.gate), matmul(x, up)),
+        Some(up) => matmuls(x, [&w.gate, up]).into(),
         None => matmul(x, &w.gate)
             .as_chunks()
             .0

@@ -12,6 +12,7 @@ use super::dot::{tile, with_tokens};
 use super::isa::Isa;
 use super::math::exp;
 use super::simd::{GROUP, Kernel, Simd};
+use super::work as count;
 
 /// Cached keys and values of one key-value head.
 #[derive(Clone, Copy)]
@@ -127,6 +128,9 @@ pub(super) fn attend_on(isa: Isa, work: Attend<'_, '_>) {
         work.visible.iter().all(inside),
         "visible positions inside of the blocks"
     );
+    let seen: usize = work.visible.iter().map(ExactSizeIterator::len).sum();
+    let held = work.kv.k.iter().chain(work.kv.v).map(|b| size_of_val(*b));
+    count::add(2 * seen * (head_dim + v_dim), held.sum());
     isa.run(work);
 }
 

@@ -22,13 +22,31 @@ pub fn fma_rate(time: Duration) -> f64 {
     flop as f64 / start.elapsed().as_secs_f64()
 }
 
-/// Rate at which the calling thread reads memory that no cache holds, in bytes/s.
+/// Rate at which the calling thread reads memory that no cache holds, in bytes/s: the best of three passes over
+/// 256 MiB.
 pub fn read_rate() -> f64 {
     let data = vec![1u64; 32 << 20];
-    let start = Instant::now();
-    let sum = data.iter().fold(0u64, |sum, v| sum.wrapping_add(*v));
-    std::hint::black_box(sum);
-    size_of_val(&data[..]) as f64 / start.elapsed().as_secs_f64()
+    let pass = |_| {
+        let start = Instant::now();
+        let sum = data.iter().fold(0u64, |sum, v| sum.wrapping_add(*v));
+        std::hint::black_box(sum);
+        size_of_val(&data[..]) as f64 / start.elapsed().as_secs_f64()
+    };
+    (0..3).map(pass).fold(0.0, f64::max)
+}
+
+/// [`fma_peak`] and [`read_rate`] of `threads` threads together (0: one a core): FLOP/s and bytes/s.
+pub fn machine(threads: usize) -> (f64, f64) {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = if threads == 0 { cores } else { threads };
+    let together = |rate: fn() -> f64| {
+        std::thread::scope(|scope| {
+            let running: Vec<_> = (0..threads).map(|_| scope.spawn(rate)).collect();
+            let rates = running.into_iter().map(|t| t.join().unwrap_or(0.0));
+            rates.sum::<f64>()
+        })
+    };
+    (together(fma_peak), together(read_rate))
 }
 
 /// Independent chains of multiply-adds, enough to hide their latency.

@@ -2,7 +2,7 @@
 //!
 //! A panel of rows is unpacked to f32 and stays in the second-level cache while tiles of tokens, each small enough for
 //! the first level, pass over it. Long rows are cut along the columns; the accumulators are kept between the
-//! pieces, so that the order of a sum does not depend on the cut.
+//! pieces, so that the order of a sum does not depend on the cut. A single token needs no panel (`gemv.rs`).
 
 use std::ops::Range;
 
@@ -10,10 +10,11 @@ use rayon::prelude::*;
 
 use super::buffer::Pool;
 use super::dot::{accumulate, finish, pack_tokens, tile, with_tokens, zero};
+use super::gemv::Gemv;
 use super::isa::Isa;
 use super::panel::{COLS_UNIT, fill};
 use super::simd::{GROUP, Kernel, Simd};
-use super::{Layout, Matrix};
+use super::{Layout, Matrix, work};
 
 /// Columns of a panel when many tokens pass over it: a group of rows and a tile of tokens then share the first-level
 /// cache. Rows of up to `WHOLE` columns are not cut.
@@ -25,9 +26,8 @@ const ROWS: usize = 48;
 const TOKENS: usize = 512;
 /// The same where rows are cut: the sums kept between the pieces stay in the second-level cache.
 const CUT_TOKENS: usize = 256;
-/// Rows and columns of a panel that a single tile of tokens passes over: 32 KiB.
-const FEW_ROWS: usize = 32;
-const FEW_COLS: usize = 256;
+/// Columns of a panel that a single tile of tokens passes over: a group of rows, read straight on.
+const FEW_COLS: usize = 1024;
 /// Most floats of x that are packed at a time: 16 MiB.
 const PACKED: usize = 4 << 20;
 /// Multiply-adds that are worth another task.
@@ -55,30 +55,54 @@ thread_local! {
 /// # Panics
 /// When the lengths of `x`, `y` or `w.data` are not those of the shapes.
 pub fn matmul(x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
-    matmul_on(Isa::current(), x, n, w, y);
+    matmuls(x, n, &mut [Product { w: *w, y }]);
 }
 
-/// [`matmul`] on an instruction set that is available.
-pub(super) fn matmul_on(isa: Isa, x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
-    assert_eq!(x.len(), n * w.cols, "x: [n, cols]");
-    assert_eq!(y.len(), n * w.rows, "y: [n, rows]");
-    w.check();
-    if n == 0 || w.rows == 0 {
+/// A matrix and what its product goes to.
+pub struct Product<'a> {
+    /// The matrix.
+    pub w: Matrix<'a>,
+    /// [n, w.rows]
+    pub y: &'a mut [f32],
+}
+
+/// [`matmul`] of several matrices with the same x, [n, cols]: the threads are called together once.
+///
+/// # Panics
+/// As [`matmul`], for each of them.
+pub fn matmuls(x: &[f32], n: usize, products: &mut [Product<'_>]) {
+    matmuls_on(Isa::current(), x, n, products);
+}
+
+/// [`matmuls`] on an instruction set that is available.
+pub(super) fn matmuls_on(isa: Isa, x: &[f32], n: usize, products: &mut [Product<'_>]) {
+    let cols = products.first().map_or(0, |p| p.w.cols);
+    assert_eq!(x.len(), n * cols, "x: [n, cols]");
+    for Product { w, y } in &mut *products {
+        assert_eq!(w.cols, cols, "the same inputs");
+        assert_eq!(y.len(), n * w.rows, "y: [n, rows]");
+        w.check();
+        work::add(2 * n * w.rows * cols, w.data.len());
+        if cols == 0 {
+            y.fill(0.0);
+        }
+    }
+    if n * cols == 0 {
         return;
     }
-    if w.cols == 0 {
-        return y.fill(0.0);
-    }
-    let most = (PACKED / w.cols).max(64);
-    for (x, y) in x.chunks(most * w.cols).zip(y.chunks_mut(most * w.rows)) {
+    let most = (PACKED / cols).max(64);
+    for first in (0..n).step_by(most) {
+        let n = most.min(n - first);
+        let jobs = products.iter_mut().map(|Product { w, y }| Job {
+            w,
+            y: y[first * w.rows..].as_mut_ptr(),
+        });
+        let jobs: Vec<_> = jobs.filter(|job| job.w.rows > 0).collect();
         POOL.with(|pool| {
             pool.with(|packed| {
-                let n = x.len() / w.cols;
-                let most = isa.tokens();
-                let chunks = w.cols.div_ceil(8);
-                let packed = packed.room(n * chunks * 8);
-                pack(x, n, w.cols, most, packed);
-                multiply(isa, packed, n, w, y);
+                let packed = packed.room(n * cols.next_multiple_of(8));
+                pack(&x[first * cols..], n, cols, isa.tokens(), packed);
+                multiply(isa, packed, n, &jobs);
             })
         });
     }
@@ -107,31 +131,72 @@ fn pack(x: &[f32], n: usize, cols: usize, most: usize, packed: &mut [f32]) {
     );
 }
 
-/// Cuts the outputs into tasks and runs them.
-fn multiply(isa: Isa, packed: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
-    let threads = rayon::current_num_threads();
-    let tiles = n.div_ceil(isa.tokens());
-    let wanted = (n * w.rows * w.cols / TASK_WORK).clamp(1, 4 * threads);
-    // By rows first; what is still wanted, by tokens.
+/// A product with the packed tokens.
+struct Job<'a> {
+    w: &'a Matrix<'a>,
+    /// [n, w.rows]
+    y: *mut f32,
+}
+
+// SAFETY: tasks write disjoint elements.
+unsafe impl Sync for Job<'_> {}
+
+/// How a product's outputs are cut into tasks.
+#[derive(Clone, Copy)]
+struct Cut {
+    /// Rows of a task, and how many tasks that makes.
+    rows: usize,
+    by_rows: usize,
+    /// Parts of the tiles of tokens.
+    by_tiles: usize,
+}
+
+/// Cuts a product into about `wanted` tasks: by rows first; what is still wanted, by tokens.
+fn cut(w: &Matrix<'_>, n: usize, tiles: usize, wanted: usize) -> Cut {
     let most_rows = if tiles == 1 { usize::MAX } else { ROWS };
     let rows = w.rows.div_ceil(wanted).next_multiple_of(16).min(most_rows);
     let by_rows = w.rows.div_ceil(rows);
     let most_tokens = if w.cols > WHOLE { CUT_TOKENS } else { TOKENS };
     let by_tiles = wanted.div_ceil(by_rows).min(tiles.div_ceil(4));
-    let by_tiles = by_tiles.max(n.div_ceil(most_tokens)).min(tiles);
-    let y = Outputs(y.as_mut_ptr());
-    let run = |task: usize| {
-        let (at, part) = (task % by_rows * rows, task / by_rows);
+    Cut {
+        rows,
+        by_rows,
+        by_tiles: by_tiles.max(n.div_ceil(most_tokens)).min(tiles),
+    }
+}
+
+/// Cuts the outputs into tasks and runs them.
+fn multiply(isa: Isa, packed: &[f32], n: usize, jobs: &[Job<'_>]) {
+    let threads = rayon::current_num_threads();
+    let tiles = n.div_ceil(isa.tokens());
+    let all_rows: usize = jobs.iter().map(|job| job.w.rows).sum();
+    let cols = jobs.first().map_or(0, |job| job.w.cols);
+    let wanted = (n * all_rows * cols / TASK_WORK).clamp(1, 4 * threads);
+    let mut tasks = Vec::new();
+    for job in jobs {
+        let cut = cut(job.w, n, tiles, (wanted * job.w.rows).div_ceil(all_rows));
+        tasks.extend((0..cut.by_rows * cut.by_tiles).map(|task| (job, cut, task)));
+    }
+    let run = |&(job, cut, task): &(&Job<'_>, Cut, usize)| {
+        let (at, part) = (task % cut.by_rows * cut.rows, task / cut.by_rows);
+        let rows = at..job.w.rows.min(at + cut.rows);
+        if n == 1 && Gemv::takes(job.w) {
+            return isa.run(Gemv {
+                w: job.w,
+                rows,
+                x: packed,
+                y: job.y,
+            });
+        }
         POOL.with(|pool| {
             pool.with(|panel| {
                 pool.with(|sums| {
                     isa.run(Task {
-                        w,
-                        rows: at..w.rows.min(at + rows),
-                        tiles: part * tiles / by_tiles..(part + 1) * tiles / by_tiles,
+                        job,
+                        rows,
+                        tiles: part * tiles / cut.by_tiles..(part + 1) * tiles / cut.by_tiles,
                         n,
                         packed,
-                        y: &y,
                         panel,
                         sums,
                     });
@@ -139,43 +204,35 @@ fn multiply(isa: Isa, packed: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
             })
         });
     };
-    let tasks = by_rows * by_tiles;
-    if tasks == 1 || threads == 1 {
-        (0..tasks).for_each(run);
+    if tasks.len() == 1 || threads == 1 {
+        tasks.iter().for_each(run);
     } else {
-        (0..tasks).into_par_iter().with_max_len(1).for_each(run);
+        tasks.par_iter().with_max_len(1).for_each(run);
     }
 }
 
-/// Where the tasks of one product write: each its own rows and tokens.
-struct Outputs(*mut f32);
-
-// SAFETY: tasks write disjoint elements.
-unsafe impl Sync for Outputs {}
-
 /// The products of some rows with some tiles of tokens.
-struct Task<'a, 'w> {
-    w: &'a Matrix<'w>,
+struct Task<'a> {
+    job: &'a Job<'a>,
     rows: Range<usize>,
     tiles: Range<usize>,
     /// All tokens: what the tiles are cut from.
     n: usize,
     packed: &'a [f32],
-    /// [n, w.rows]
-    y: &'a Outputs,
     panel: &'a mut super::buffer::Buffer,
     sums: &'a mut super::buffer::Buffer,
 }
 
-impl Kernel for Task<'_, '_> {
+impl Kernel for Task<'_> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Simd>(self) {
-        let (group, cols) = (GROUP * V::ROWS, self.w.cols);
+        let w = self.job.w;
+        let (group, cols) = (GROUP * V::ROWS, w.cols);
         let single = self.tiles.len() == 1;
         let (most_rows, piece) = match (single, cols <= WHOLE) {
-            (true, _) => (FEW_ROWS, FEW_COLS),
+            (true, _) => (group, cols.next_multiple_of(COLS_UNIT).min(FEW_COLS)),
             (false, true) => (ROWS, cols.next_multiple_of(COLS_UNIT)),
             (false, false) => (ROWS, COLS),
         };
@@ -205,7 +262,7 @@ impl Kernel for Task<'_, '_> {
                 // `most_rows` x `piece`, the sums for eight lanes of every output of the panel, and the rows and tokens
                 // are this task's own.
                 unsafe {
-                    fill::<V>(self.w, rows.clone(), cols.clone(), panel);
+                    fill::<V>(w, rows.clone(), cols.clone(), panel);
                     let mut sums = sums;
                     for i in self.tiles.clone() {
                         let (first, len) = tile(i, self.n, V::TOKENS);
@@ -221,8 +278,8 @@ impl Kernel for Task<'_, '_> {
                                 kept: sums,
                                 first: p == 0,
                                 last: p == pieces - 1,
-                                out: self.y.0.add(first * self.w.rows + rows.start + at),
-                                stride: self.w.rows,
+                                out: self.job.y.add(first * w.rows + rows.start + at),
+                                stride: w.rows,
                                 n_rows: (rows.len() - at).min(group),
                             };
                             with_tokens!(len, enter_block::<V>(block));

@@ -9,6 +9,7 @@
 //! | `matmul.rs` | y = W x: how the work is cut, and one row of a stored matrix |
 //! | `dot.rs` | the register block, and with it the order of every matrix product |
 //! | `panel.rs` | rows of weights in the order in which the register block reads them |
+//! | `gemv.rs` | the same for one token, without a panel |
 //! | `unpack.rs` | stored blocks to f32, eight at a time |
 //! | `attention.rs` | attention of a tile of queries over cached blocks |
 //! | `attention_steps.rs` | its steps over one block |
@@ -17,6 +18,7 @@
 //! | `simd/` | vectors: the instruction set as a parameter |
 //! | `isa.rs` | the choice of instruction set |
 //! | `limits.rs` | the peaks of this machine, measured |
+//! | `work.rs` | FLOP and bytes, counted |
 //! | `buffer.rs` | scratch memory |
 //! | `tests/` | every instruction set against the portable one, and that against f64 |
 
@@ -25,6 +27,7 @@ mod attention_steps;
 mod buffer;
 mod dot;
 mod elementwise;
+mod gemv;
 mod isa;
 pub mod limits;
 mod math;
@@ -34,6 +37,7 @@ mod simd;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod work;
 
 pub use attention::{KvBlocks, Scores, Scratch, attend};
 pub use elementwise::{
@@ -41,7 +45,8 @@ pub use elementwise::{
 };
 pub use isa::{Isa, isa};
 pub use math::{exp, ln, sigmoid, tanh};
-pub use matmul::{matmul, unpack_row};
+pub use matmul::{Product, matmul, matmuls, unpack_row};
+pub use work::{Work, work};
 
 use crate::format::StoredType;
 

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::simd::{GROUP, Rows, Simd};
-use super::unpack::{block_bytes, block_values, unpack};
+use super::unpack::{at, block_bytes, block_values, unpack};
 use super::{Layout, Matrix};
 
 /// Columns that every type's blocks divide: panels are cut along the columns at multiples of it.
@@ -62,17 +62,27 @@ unsafe fn fill_row_major<V: Simd>(
             // Only types without blocks leave a rest.
             let rest = cols.len() % values;
             if rest > 0 {
-                let mut padded = [[0u8; 32]; 2];
-                for i in 0..V::ROWS {
-                    let rest =
-                        std::slice::from_raw_parts(from[i].add(blocks * bytes), rest * info.bytes);
-                    padded[i][..rest.len()].copy_from_slice(rest);
-                }
+                let padded = padded::<V>(at(from, blocks * bytes), rest * info.bytes);
                 let from = [padded[0].as_ptr(), padded[1].as_ptr()];
                 unpack::<V>(w.ty, from, 1, to.add(blocks * step), step);
             }
         }
     }
+}
+
+/// The last values of a row without blocks, and zeros behind them.
+///
+/// # Safety
+/// Each pointer holds `bytes`, at most 32.
+#[inline(always)]
+pub(super) unsafe fn padded<V: Simd>(from: Rows<*const u8>, bytes: usize) -> Rows<[u8; 32]> {
+    let mut padded = [[0u8; 32]; 2];
+    for i in 0..V::ROWS {
+        // SAFETY: the caller's.
+        let rest = unsafe { std::slice::from_raw_parts(from[i], bytes) };
+        padded[i][..bytes].copy_from_slice(rest);
+    }
+    padded
 }
 
 #[inline(always)]

@@ -1,7 +1,11 @@
 //! Stored blocks to f32, eight values at a time for the rows of a vector: bit for bit the table's `unpack`.
 //!
-//! Every function takes the same block of each row and writes its values as vectors of eight along the row,
-//! `step` floats apart. As in the table, every operation rounds to f32 and none is fused.
+//! Every function takes the same block of each row and hands its values on as vectors of eight along the row, in
+//! ascending order: to a panel, or straight into sums. As in the table, every operation rounds to f32 and none is fused.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "vectors of a block are numbered across several arrays"
+)]
 
 use super::simd::{Rows, Simd};
 use crate::format::StoredType;
@@ -21,37 +25,41 @@ pub(super) unsafe fn unpack<V: Simd>(
 ) {
     /// One loop for each type, so that the choice is made outside of it.
     macro_rules! each {
-        ($values:literal, $unpack:ident) => {
+        ($ty:ident, $values:literal, $unpack:ident) => {
             for b in 0..blocks {
-                let bytes = b * block_bytes(ty);
                 // SAFETY: block b of each row, and the room for its vectors.
                 unsafe {
-                    let from = [from[0].add(bytes), from[1].add(bytes)];
-                    $unpack::<V>(
-                        from,
-                        Out {
-                            at: out.add(b * ($values / 8) * step),
-                            step,
-                        },
-                    );
+                    let mut out = Out {
+                        at: out.add(b * ($values / 8) * step),
+                        step,
+                    };
+                    $unpack::<V>(at(from, b * block_bytes(StoredType::$ty)), &mut out);
                 }
             }
         };
     }
-    match ty {
-        StoredType::F32 => each!(8, f32),
-        StoredType::F16 => each!(8, f16),
-        StoredType::BF16 => each!(8, bf16),
-        StoredType::Q8_0 => each!(32, q8_0),
-        StoredType::Q4_0 => each!(32, q4_0),
-        StoredType::Q4_1 => each!(32, q4_1),
-        StoredType::Q5_0 => each!(32, q5_0),
-        StoredType::Q5_1 => each!(32, q5_1),
-        StoredType::Q4_K => each!(256, q4_k),
-        StoredType::Q5_K => each!(256, q5_k),
-        StoredType::Q6_K => each!(256, q6_k),
-    }
+    with_type!(ty, each);
 }
+
+/// Calls `$each!(type, values, unpack)` with the type's name, the values of a block, and the function that unpacks it.
+macro_rules! with_type {
+    ($ty:expr, $each:ident) => {
+        match $ty {
+            StoredType::F32 => $each!(F32, 8, f32),
+            StoredType::F16 => $each!(F16, 8, f16),
+            StoredType::BF16 => $each!(BF16, 8, bf16),
+            StoredType::Q8_0 => $each!(Q8_0, 32, q8_0),
+            StoredType::Q4_0 => $each!(Q4_0, 32, q4_0),
+            StoredType::Q4_1 => $each!(Q4_1, 32, q4_1),
+            StoredType::Q5_0 => $each!(Q5_0, 32, q5_0),
+            StoredType::Q5_1 => $each!(Q5_1, 32, q5_1),
+            StoredType::Q4_K => $each!(Q4_K, 256, q4_k),
+            StoredType::Q5_K => $each!(Q5_K, 256, q5_k),
+            StoredType::Q6_K => $each!(Q6_K, 256, q6_k),
+        }
+    };
+}
+pub(super) use with_type;
 
 /// Values that are unpacked together: a block, or eight values of a type without blocks.
 pub(super) fn block_values(ty: StoredType) -> usize {
@@ -63,18 +71,24 @@ pub(super) fn block_bytes(ty: StoredType) -> usize {
     ty.info().bytes * (block_values(ty) / ty.info().block)
 }
 
-/// Where a block's vectors go.
-#[derive(Clone, Copy)]
+/// Takes a block's vectors, in ascending order.
+pub(super) trait Sink<V: Simd> {
+    /// Vector `i` of the block.
+    ///
+    /// # Safety
+    /// Needs the instruction set of V, and room for the vector where it goes.
+    unsafe fn put(&mut self, i: usize, v: V);
+}
+
+/// Vectors in memory, `step` floats apart.
 struct Out {
     at: *mut f32,
     step: usize,
 }
 
-impl Out {
-    /// # Safety
-    /// Needs the instruction set of V, and room for vector `i`.
+impl<V: Simd> Sink<V> for Out {
     #[inline(always)]
-    unsafe fn put<V: Simd>(self, i: usize, v: V) {
+    unsafe fn put(&mut self, i: usize, v: V) {
         // SAFETY: the caller's.
         unsafe { v.store(self.at.add(i * self.step)) }
     }
@@ -85,7 +99,7 @@ impl Out {
 /// # Safety
 /// They hold as many.
 #[inline(always)]
-unsafe fn at(p: Rows<*const u8>, n: usize) -> Rows<*const u8> {
+pub(super) unsafe fn at(p: Rows<*const u8>, n: usize) -> Rows<*const u8> {
     // SAFETY: the caller's.
     unsafe { [p[0].add(n), p[1].add(n)] }
 }
@@ -119,25 +133,25 @@ unsafe fn half<V: Simd>(p: Rows<*const u8>, n: usize) -> V {
 // SAFETY of the functions below: as [`unpack`] says, with one block a pointer.
 
 #[inline(always)]
-unsafe fn f32<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn f32<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe { out.put(0, V::load_rows([b[0].cast(), b[1].cast()])) }
 }
 
 #[inline(always)]
-unsafe fn f16<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn f16<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe { out.put(0, V::load_half(b)) }
 }
 
 #[inline(always)]
-unsafe fn bf16<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn bf16<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe { out.put(0, V::from_bits(V::shl::<16>(V::load_u16(b)))) }
 }
 
 #[inline(always)]
-unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
@@ -149,67 +163,61 @@ unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, out: Out) {
 }
 
 #[inline(always)]
-unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
         let offset = V::splat(8.0);
-        for i in 0..2 {
-            let (low, high) = nibbles::<V>(at(b, 2 + 8 * i));
-            out.put(i, V::to_real(low).sub(offset).mul(d));
-            out.put(i + 2, V::to_real(high).sub(offset).mul(d));
+        let q = nibbles::<V, 4>(at(b, 2));
+        for i in 0..4 {
+            out.put(i, V::to_real(q[i]).sub(offset).mul(d));
         }
     }
 }
 
 #[inline(always)]
-unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
         let m: V = half(b, 2);
-        for i in 0..2 {
-            let (low, high) = nibbles::<V>(at(b, 4 + 8 * i));
-            out.put(i, V::to_real(low).mul(d).add(m));
-            out.put(i + 2, V::to_real(high).mul(d).add(m));
+        let q = nibbles::<V, 4>(at(b, 4));
+        for i in 0..4 {
+            out.put(i, V::to_real(q[i]).mul(d).add(m));
         }
     }
 }
 
 #[inline(always)]
-unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
         let offset = V::splat(16.0);
-        for i in 0..2 {
-            let (low, high) = nibbles::<V>(at(b, 6 + 8 * i));
-            let low = V::or(low, V::shl::<4>(V::bits(byte(b, 2 + i))));
-            let high = V::or(high, V::shl::<4>(V::bits(byte(b, 4 + i))));
-            out.put(i, V::to_real(low).sub(offset).mul(d));
-            out.put(i + 2, V::to_real(high).sub(offset).mul(d));
+        let q = nibbles::<V, 4>(at(b, 6));
+        for i in 0..4 {
+            let q = V::or(q[i], V::shl::<4>(V::bits(byte(b, 2 + i))));
+            out.put(i, V::to_real(q).sub(offset).mul(d));
         }
     }
 }
 
 #[inline(always)]
-unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
         let m: V = half(b, 2);
-        for i in 0..2 {
-            let (low, high) = nibbles::<V>(at(b, 8 + 8 * i));
-            let low = V::or(low, V::shl::<4>(V::bits(byte(b, 4 + i))));
-            let high = V::or(high, V::shl::<4>(V::bits(byte(b, 6 + i))));
-            out.put(i, V::to_real(low).mul(d).add(m));
-            out.put(i + 2, V::to_real(high).mul(d).add(m));
+        let q = nibbles::<V, 4>(at(b, 8));
+        for i in 0..4 {
+            let q = V::or(q[i], V::shl::<4>(V::bits(byte(b, 4 + i))));
+            out.put(i, V::to_real(q).mul(d).add(m));
         }
     }
 }
 
 #[inline(always)]
-unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
@@ -218,30 +226,35 @@ unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, out: Out) {
         for pair in 0..4 {
             let (d0, m0) = scale_k4(groups, 2 * pair, d, min);
             let (d1, m1) = scale_k4(groups, 2 * pair + 1, d, min);
+            let q = nibbles::<V, 8>(at(b, 16 + 32 * pair));
             for i in 0..4 {
-                let (low, high) = nibbles::<V>(at(b, 16 + 32 * pair + 8 * i));
-                out.put(8 * pair + i, d0.mul(V::to_real(low)).sub(m0));
-                out.put(8 * pair + 4 + i, d1.mul(V::to_real(high)).sub(m1));
+                out.put(8 * pair + i, d0.mul(V::to_real(q[i])).sub(m0));
+            }
+            for i in 0..4 {
+                out.put(8 * pair + 4 + i, d1.mul(V::to_real(q[4 + i])).sub(m1));
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     /// Four vectors of 32 bytes: the groups 2 PAIR and 2 PAIR + 1, whose fifth bits are at these numbers.
     macro_rules! pair {
         ($b:ident, $out:ident, $groups:ident, $d:ident, $min:ident, $pair:literal, $low:literal, $high:literal) => {
             let (d0, m0) = scale_k4($groups, 2 * $pair, $d, $min);
             let (d1, m1) = scale_k4($groups, 2 * $pair + 1, $d, $min);
+            let one = V::int(1);
+            let q = nibbles::<V, 8>(at($b, 48 + 32 * $pair));
             for i in 0..4 {
-                let fifth = V::load_u8(at($b, 16 + 8 * i));
-                let one = V::int(1);
-                let (low, high) = nibbles::<V>(at($b, 48 + 32 * $pair + 8 * i));
-                let low = V::or(low, V::shl::<4>(V::and(V::shr::<$low>(fifth), one)));
-                let high = V::or(high, V::shl::<4>(V::and(V::shr::<$high>(fifth), one)));
-                $out.put(8 * $pair + i, d0.mul(V::to_real(low)).sub(m0));
-                $out.put(8 * $pair + 4 + i, d1.mul(V::to_real(high)).sub(m1));
+                let fifth = V::and(V::shr::<$low>(V::load_u8(at($b, 16 + 8 * i))), one);
+                let q = V::or(q[i], V::shl::<4>(fifth));
+                $out.put(8 * $pair + i, d0.mul(V::to_real(q)).sub(m0));
+            }
+            for i in 0..4 {
+                let fifth = V::and(V::shr::<$high>(V::load_u8(at($b, 16 + 8 * i))), one);
+                let q = V::or(q[4 + i], V::shl::<4>(fifth));
+                $out.put(8 * $pair + 4 + i, d1.mul(V::to_real(q)).sub(m1));
             }
         };
     }
@@ -258,37 +271,29 @@ unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, out: Out) {
 }
 
 #[inline(always)]
-unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, out: Out) {
+pub(super) unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 208);
-        let offset = V::splat(32.0);
-        let three = V::int(3);
         for part in 0..2 {
+            let (q02, q13) = (
+                nibbles::<V, 8>(at(b, 64 * part)),
+                nibbles::<V, 8>(at(b, 64 * part + 32)),
+            );
+            let mut upper = [V::int(0); 4];
             for i in 0..4 {
-                // The 32 values of row r of this half take the scales 2 r and 2 r + 1.
-                let scales = at(b, 192 + 8 * part + i / 2);
-                let pairs = V::load_u8(at(b, 128 + 32 * part + 8 * i));
-                let (q0, q2) = nibbles::<V>(at(b, 64 * part + 8 * i));
-                let (q1, q3) = nibbles::<V>(at(b, 64 * part + 32 + 8 * i));
-                let q0 = V::or(q0, V::shl::<4>(V::and(pairs, three)));
-                let q1 = V::or(q1, V::shl::<4>(V::and(V::shr::<2>(pairs), three)));
-                let q2 = V::or(q2, V::shl::<4>(V::and(V::shr::<4>(pairs), three)));
-                let q3 = V::or(q3, V::shl::<4>(V::shr::<6>(pairs)));
-                let to = 16 * part + i;
-                out.put(to, d.mul(signed(scales, 0)).mul(V::to_real(q0).sub(offset)));
-                out.put(
-                    to + 4,
-                    d.mul(signed(scales, 2)).mul(V::to_real(q1).sub(offset)),
-                );
-                out.put(
-                    to + 8,
-                    d.mul(signed(scales, 4)).mul(V::to_real(q2).sub(offset)),
-                );
-                out.put(
-                    to + 12,
-                    d.mul(signed(scales, 6)).mul(V::to_real(q3).sub(offset)),
-                );
+                upper[i] = V::load_u8(at(b, 128 + 32 * part + 8 * i));
+            }
+            // The 32 values of row r of this half take the scales 2 r and 2 r + 1.
+            for r in 0..4 {
+                for i in 0..4 {
+                    let lower = if r % 2 == 0 { q02 } else { q13 }[r / 2 * 4 + i];
+                    let q = V::or(lower, V::shl::<4>(V::and(upper[i], V::int(3))));
+                    upper[i] = V::shr::<2>(upper[i]);
+                    let scale = d.mul(signed(b, 192 + 8 * part + 2 * r + i / 2));
+                    let q = V::to_real(q).sub(V::splat(32.0));
+                    out.put(16 * part + 4 * r + i, scale.mul(q));
+                }
             }
         }
     }
@@ -304,13 +309,18 @@ unsafe fn signed<V: Simd>(p: Rows<*const u8>, n: usize) -> V {
     }
 }
 
-/// Low and high nibbles of eight bytes a row.
+/// N vectors: the low nibbles of N / 2 times eight bytes a row, then the high ones.
 #[inline(always)]
-unsafe fn nibbles<V: Simd>(p: Rows<*const u8>) -> (V::Int, V::Int) {
+unsafe fn nibbles<V: Simd, const N: usize>(p: Rows<*const u8>) -> [V::Int; N] {
     // SAFETY: above.
     unsafe {
-        let bytes = V::load_u8(p);
-        (V::and(bytes, V::int(15)), V::shr::<4>(bytes))
+        let mut q = [V::int(0); N];
+        for i in 0..N / 2 {
+            let bytes = V::load_u8(at(p, 8 * i));
+            q[i] = V::and(bytes, V::int(15));
+            q[N / 2 + i] = V::shr::<4>(bytes);
+        }
+        q
     }
 }
 

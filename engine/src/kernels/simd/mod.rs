@@ -69,6 +69,8 @@ pub(super) trait Simd: Real {
     /// Runs a kernel in a function of its own, compiled for the instruction set.
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;
 
+    /// Has the cache line of `p` brought near, which may lie anywhere.
+    unsafe fn prefetch(p: *const u8);
     /// `LANES` values.
     unsafe fn load(p: *const f32) -> Self;
     /// `LANES` values.

@@ -105,6 +105,8 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    unsafe fn prefetch(_: *const u8) {}
+    #[inline(always)]
     unsafe fn load(p: *const f32) -> Self {
         // SAFETY: the caller's pointer holds eight values.
         Self(unsafe { p.cast::<[f32; 8]>().read_unaligned() })

@@ -4,8 +4,8 @@ use proptest::prelude::*;
 
 use super::{Noise, bits, isas};
 use crate::format::StoredType;
-use crate::kernels::matmul::matmul_on;
-use crate::kernels::{Layout, Matrix, matmul, unpack_row};
+use crate::kernels::matmul::matmuls_on;
+use crate::kernels::{Isa, Layout, Matrix, Product, matmul, unpack_row};
 
 /// The order of every product, in a plain loop.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -21,6 +21,10 @@ fn pool(threads: usize) -> rayon::ThreadPool {
         .num_threads(threads)
         .build()
         .unwrap()
+}
+
+fn matmul_on(isa: Isa, x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
+    matmuls_on(isa, x, n, &mut [Product { w: *w, y }]);
 }
 
 /// Every instruction set, with 1 and 2 threads and token by token, gives what the plain loop gives.
@@ -131,6 +135,45 @@ fn products_are_those_of_f64_to_rounding() {
                 let error = (f64::from(y[t * rows + r]) - sum).abs();
                 assert!(error <= 2e-6 * size, "{ty}: off by {error} of {size}");
             }
+        }
+    }
+}
+
+#[test]
+fn several_products_at_once_are_those_alone() {
+    let noise = &mut Noise(4);
+    let cols = 512;
+    let shapes = [
+        (StoredType::Q4_1, 96),
+        (StoredType::Q6_K, 40),
+        (StoredType::F16, 33),
+        (StoredType::Q4_1, 0),
+    ];
+    let data: Vec<_> = shapes
+        .iter()
+        .map(|&(ty, rows)| noise.stored(ty, rows * cols))
+        .collect();
+    let weights: Vec<_> = shapes
+        .iter()
+        .zip(&data)
+        .map(|(&(ty, rows), data)| Matrix {
+            ty,
+            rows,
+            cols,
+            layout: Layout::RowMajor,
+            data,
+        })
+        .collect();
+    for n in [1, 2, 9, 40] {
+        let x = noise.floats(n * cols);
+        let mut together: Vec<_> = shapes.iter().map(|s| vec![f32::NAN; n * s.1]).collect();
+        let products = weights.iter().zip(&mut together);
+        let mut products: Vec<_> = products.map(|(&w, y)| Product { w, y }).collect();
+        pool(2).install(|| matmuls_on(Isa::current(), &x, n, &mut products));
+        for (w, together) in weights.iter().zip(&together) {
+            let mut alone = vec![f32::NAN; n * w.rows];
+            matmul(&x, n, w, &mut alone);
+            assert_eq!(bits(together), bits(&alone), "{n} tokens, {w:?}");
         }
     }
 }
