@@ -440,10 +440,18 @@ fn tokenize_generate_and_bench_print_their_json() -> Test {
         "2",
         "--repeats",
         "1",
+        "--tree",
+        "--plot",
+        "speed.svg",
         "--json",
     ];
     let (out, _) = ends(0, fathom(dir, &bench))?;
     let value: serde_json::Value = serde_json::from_str(&out)?;
+    assert!(std::fs::read_to_string(dir.join("speed.svg"))?.starts_with("<svg"));
+    // The planned forks of a sweep evaluate nothing again.
+    let sweep = 1024 + 8 * 11 * 24;
+    assert_eq!(value["sweep"]["tokens_worked"], sweep);
+    assert_eq!(value["answers"]["tokens"], 32);
     assert_eq!(value["prefill"][1]["tokens"], 1024);
     assert!(
         value["prefill"][0]["tokens_per_s"]

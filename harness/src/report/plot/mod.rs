@@ -12,6 +12,8 @@ mod heat;
 mod quality;
 mod speed;
 
+pub use speed::speed_over_length;
+
 use std::path::Path;
 use std::sync::Once;
 

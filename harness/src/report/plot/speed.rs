@@ -26,17 +26,19 @@ const PANELS: [Panel; 4] = [
 ];
 
 pub(super) fn plots(runs: &[Run]) -> Vec<Plot> {
-    let runs: Vec<_> = runs
-        .iter()
-        .filter(|r| !r.speed.is_empty())
-        .map(|r| (r.label.clone(), r.speed.clone()))
-        .collect();
+    let measured = runs.iter().filter(|r| !r.speed.is_empty());
+    let runs = measured.map(|r| (r.label.clone(), r.speed.clone()));
+    speed_over_length(runs.collect()).into_iter().collect()
+}
+
+/// Speed over length of some measurements, each with its label; `None` when there are none.
+pub fn speed_over_length(runs: Vec<(String, Vec<SpeedRow>)>) -> Option<Plot> {
     let lengths: BTreeSet<usize> = runs
         .iter()
         .flat_map(|r| r.1.iter().map(|s| s.context))
         .collect();
     if lengths.is_empty() {
-        return Vec::new();
+        return None;
     }
     let alt = runs.iter().map(|(label, rows)| {
         let rows = rows.iter().map(|r| {
@@ -52,7 +54,7 @@ pub(super) fn plots(runs: &[Run]) -> Vec<Plot> {
             rows.collect::<Vec<_>>().join(", ")
         )
     });
-    vec![Plot {
+    Some(Plot {
         name: "speed".into(),
         title: "Speed over context length".into(),
         alt: alt.collect::<Vec<_>>().join("; "),
@@ -61,7 +63,7 @@ pub(super) fn plots(runs: &[Run]) -> Vec<Plot> {
             lengths: lengths.into_iter().collect(),
             runs,
         }),
-    }]
+    })
 }
 
 impl Speed {
