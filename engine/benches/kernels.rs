@@ -53,11 +53,10 @@ fn numbers(n: usize) -> Vec<f32> {
 }
 
 /// Stored values whose scales are small numbers.
-fn stored(ty: StoredType, n: usize) -> Vec<u8> {
+fn stored(ty: StoredType, rows: usize, cols: usize) -> Vec<u8> {
     let info = ty.info();
-    let mut data: Vec<u8> = (0..n / info.block * info.bytes)
-        .map(|i| (i % 251) as u8)
-        .collect();
+    let n_bytes = ty.bytes_for(cols).map_or(0, |bytes| rows * bytes);
+    let mut data: Vec<u8> = (0..n_bytes).map(|i| (i % 61) as u8).collect();
     // The upper byte of every half that is a scale; for types without blocks, of the value.
     let scales: &[usize] = match ty {
         StoredType::F32 => &[3],
@@ -68,6 +67,7 @@ fn stored(ty: StoredType, n: usize) -> Vec<u8> {
         | StoredType::Q4_0
         | StoredType::Q5_0 => &[1],
         StoredType::Q4_1 | StoredType::Q5_1 | StoredType::Q4_K | StoredType::Q5_K => &[1, 3],
+        _ => &[],
     };
     for block in data.chunks_exact_mut(info.bytes) {
         scales.iter().for_each(|&at| block[at] = 0x2c);
@@ -102,13 +102,14 @@ fn matmul(c: &mut Criterion) {
     ];
     let pool = one_thread();
     for (ty, rows, cols, n) in shapes {
-        let data = stored(ty, rows * cols);
+        let data = stored(ty, rows, cols);
         let w = Matrix {
             ty,
             rows,
             cols,
             layout: Layout::RowMajor,
             data: &data,
+            scales: None,
         };
         let (x, mut y) = (numbers(n * cols), vec![0.0; n * rows]);
         let (name, flop) = (format!("{ty}/{rows}x{cols}/{n}"), 2 * n * rows * cols);
@@ -193,13 +194,14 @@ fn unpack(c: &mut Criterion) {
     let pool = one_thread();
     for &ty in StoredType::ALL {
         let (rows, cols) = (256, 1024);
-        let data = stored(ty, rows * cols);
+        let data = stored(ty, rows, cols);
         let w = Matrix {
             ty,
             rows,
             cols,
             layout: Layout::RowMajor,
             data: &data,
+            scales: None,
         };
         let (x, mut y) = (numbers(cols), vec![0.0; rows]);
         bound(&format!("unpack/{ty}"), 2 * rows * cols, data.len());

@@ -10,8 +10,10 @@ use crate::spec::{Attention, Ffn, Latent, LayerSpec, ModelSpec, Residual};
 use crate::{Error, Result};
 
 mod experts;
+pub mod scaled;
 
 pub use experts::{Biases, Experts, Gated};
+use scaled::BlockScales;
 
 /// A matrix as stored: y = W x.
 #[derive(Clone, Debug)]
@@ -21,6 +23,7 @@ pub struct Weight {
     cols: usize,
     layout: Layout,
     data: Bytes,
+    scales: Option<Box<BlockScales>>,
 }
 
 impl Weight {
@@ -32,6 +35,16 @@ impl Weight {
             cols: self.cols,
             layout: self.layout,
             data: &self.data,
+            scales: self.scales.as_deref().map(BlockScales::view),
+        }
+    }
+
+    /// Every `step`th row from `first` on, of a matrix stored by rows.
+    pub fn every(&self, step: usize, first: usize) -> Self {
+        Self {
+            rows: self.rows.saturating_sub(first).div_ceil(step),
+            layout: Layout::Rows { step, first },
+            ..self.clone()
         }
     }
 
@@ -223,6 +236,7 @@ fn is_beside(name: &str) -> bool {
         || name.starts_with("multi_modal_projector.")
         || name.ends_with("rotary_emb.inv_freq")
         || name.ends_with("lm_head.weight")
+        || name.ends_with(".input_scale")
         || name.starts_with("rope_")
 }
 
@@ -290,11 +304,21 @@ impl<'a> Finder<'a> {
             cols,
             layout: Layout::RowMajor,
             data: t.data.clone(),
+            scales: scaled::fp8(self.checkpoint, t, |name| self.tensor(name))?.map(Box::new),
         })
     }
 
     /// Some of a matrix's rows, as a matrix of their own; `name` is for the message.
     fn rows(&self, whole: &Weight, name: &str, first: usize, rows: usize) -> Result<Weight> {
+        let together = whole.ty.interleaved();
+        if whole.scales.is_some()
+            || !first.is_multiple_of(together)
+            || !rows.is_multiple_of(together)
+        {
+            let found = format!("a fused matrix of type {}", whole.ty);
+            let expected = "one whose rows can be taken apart";
+            return Err(Error::input(&self.checkpoint.name, name, found, expected));
+        }
         let each = whole.data.len() / whole.rows.max(1);
         let data = whole.data.slice(first * each..(first + rows) * each);
         let data = data.ok_or_else(|| {
@@ -308,8 +332,18 @@ impl<'a> Finder<'a> {
         })
     }
 
+    /// A tensor whose values need no factors.
+    fn unscaled(&self, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
+        let t = self.shaped(name, shape)?;
+        if scaled::needs_scales(t.ty) {
+            let (found, expected) = (format!("type {}", t.ty), "a type without scales");
+            return Err(Error::input(&self.checkpoint.name, name, found, expected));
+        }
+        Ok(t)
+    }
+
     fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
-        let t = self.shaped(name, &[len])?;
+        let t = self.unscaled(name, &[len])?;
         let mut out = vec![0.0; len];
         t.ty.unpack(&t.data, &mut out);
         Ok(out)

@@ -76,8 +76,10 @@ fn check<T>(
     match found {
         Ok(file) => {
             for tensor in tensors(&file) {
-                let n = tensor.shape.iter().product();
-                prop_assert_eq!(tensor.ty.bytes_for(n), Some(tensor.data.len()));
+                let row = tensor.shape.last().copied().unwrap_or(1);
+                let rows: usize = tensor.shape.iter().rev().skip(1).product();
+                let bytes = tensor.ty.bytes_for(row).map(|bytes| rows * bytes);
+                prop_assert_eq!(bytes, Some(tensor.data.len()));
                 prop_assert!(
                     tensor
                         .shape

@@ -488,9 +488,9 @@ fn wrong_tensors_are_refused() {
         ),
         (
             &[4, 2],
-            23,
+            24,
             0,
-            "type: found 23 (IQ4_XS), expected one of F32, F16, BF16, Q8_0, ",
+            "type: found 24 (I8), expected one of F32, F16, BF16, Q8_0, ",
         ),
         (&[4, 2], 31, 0, "type: found 31, expected one of F32"),
     ] {

@@ -59,8 +59,8 @@ fn tensors_match_torch() -> Outcome {
         ),
         (&[0, 3][..], 0)
     );
-    assert_eq!(found.tensors.len(), 5);
-    let unreadable = [("eight", "F8_E4M3"), ("ids", "I64"), ("mask", "BOOL")];
+    assert_eq!(found.tensors.len(), 6);
+    let unreadable = [("ids", "I64"), ("mask", "BOOL")];
     assert_eq!(
         found.unreadable,
         unreadable

@@ -17,7 +17,7 @@ pub struct Checkpoint {
     pub config: Config,
     /// Tensors of a known type, by name.
     pub tensors: BTreeMap<String, Tensor>,
-    /// Tensors of a type that cannot be read (integers, FP8): name and type. An error only for whoever needs one.
+    /// Tensors of a type that cannot be read (wide integers): name and type. An error only for whoever needs one.
     pub unreadable: BTreeMap<String, String>,
     /// The small files of a Hugging Face folder, those of [`SIDE_FILES`] that it has; empty for GGUF.
     pub files: BTreeMap<String, Bytes>,
@@ -158,7 +158,7 @@ impl Checkpoint {
             let field = format!("tensor {}", printable(name));
             match self.unreadable.get(name) {
                 Some(ty) => {
-                    let expected = format!("one of {}", super::StoredType::names());
+                    let expected = format!("one of {}", super::StoredType::names(|_| true));
                     Error::input(&self.name, field + ": type", ty, expected)
                 }
                 None => Error::input(

@@ -163,7 +163,7 @@ impl<'a> Entry<'a> {
 
         let id = cursor.u32(&field("type"))?;
         let ty = StoredType::from_ggml_id(id).ok_or_else(|| {
-            let expected = format!("one of {}", StoredType::names());
+            let expected = format!("one of {}", StoredType::names(|t| t.ggml_id.is_some()));
             cursor.error(field("type"), StoredType::describe_ggml_id(id), expected)
         })?;
         let offset = cursor.u64(&field("offset"))?;

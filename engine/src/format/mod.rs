@@ -2,7 +2,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `types.rs`, `unpack.rs` | the table of stored types: block size, bytes, unpack |
+//! | `types.rs`, `unpack/` | the table of stored types: block size, bytes, unpack |
 //! | `bytes.rs` | a range of a mapped file or of the program itself |
 //! | `gguf.rs`, `gguf/` | GGUF v2 and v3, single and split |
 //! | `safetensors.rs` | one safetensors file or a sharded set |
@@ -32,7 +32,7 @@ pub struct Tensor {
     pub ty: StoredType,
     /// Row-major shape, outermost dimension first (PyTorch's order; GGUF's is reversed on reading).
     pub shape: Vec<usize>,
-    /// The stored bytes: exactly `ty.bytes_for(shape.product())`, the last dimension a whole number of blocks.
+    /// The stored bytes: exactly `ty.bytes_for(row)` for each row, the last dimension a whole number of blocks.
     /// Nothing is promised of their alignment.
     pub data: Bytes,
 }
@@ -47,6 +47,10 @@ fn tensor_bytes(ty: StoredType, shape: &[usize]) -> Result<usize, String> {
         )
     })?;
     let rows = &shape[..shape.len().saturating_sub(1)];
+    let together = ty.interleaved();
+    if !rows.last().unwrap_or(&1).is_multiple_of(together) {
+        return Err(format!("a multiple of {together} rows of type {ty}"));
+    }
     rows.iter()
         .try_fold(row_bytes, |bytes, &n| bytes.checked_mul(n))
         .ok_or_else(|| "a shape whose size can be counted".to_string())

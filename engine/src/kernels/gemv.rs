@@ -11,7 +11,7 @@ use std::ops::Range;
 use super::dot::finish;
 use super::panel::padded;
 use super::simd::{GROUP, Kernel, Rows, Simd};
-use super::unpack::{self, Sink, at, block_bytes, block_values, with_type};
+use super::unpack::{self, Sink, at, block_bytes, block_values, in_registers, with_type};
 use super::{Layout, Matrix};
 use crate::format::StoredType;
 
@@ -35,7 +35,7 @@ pub(super) struct Gemv<'a, 'w> {
 impl Gemv<'_, '_> {
     /// Whether rows of `w` can be unpacked in registers.
     pub(super) fn takes(w: &Matrix<'_>) -> bool {
-        w.layout == Layout::RowMajor
+        w.layout == Layout::RowMajor && w.scales.is_none() && in_registers(w.ty)
     }
 }
 
@@ -112,7 +112,7 @@ unsafe fn products<V: Simd>(
                 }
             }};
         }
-        with_type!(w.ty, each);
+        with_type!(w.ty, each, unreachable!("{}: `takes` says no", w.ty));
         // Only types without blocks leave a rest.
         let rest = w.cols % values;
         if rest > 0 {

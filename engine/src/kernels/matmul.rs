@@ -46,7 +46,7 @@ thread_local! {
 /// use fathom_engine::format::StoredType;
 /// use fathom_engine::kernels::{Layout, Matrix, matmul};
 /// let data: Vec<u8> = [1.0f32, 2.0, 3.0, 4.0].iter().flat_map(|v| v.to_le_bytes()).collect();
-/// let w = Matrix { ty: StoredType::F32, rows: 2, cols: 2, layout: Layout::RowMajor, data: &data };
+/// let w = Matrix { ty: StoredType::F32, rows: 2, cols: 2, layout: Layout::RowMajor, data: &data, scales: None };
 /// let mut y = [0.0; 2];
 /// matmul(&[10.0, 1.0], 1, &w, &mut y);
 /// assert_eq!(y, [12.0, 34.0]);
@@ -355,16 +355,12 @@ impl<const N: usize> Kernel for BlockOf<N> {
 pub fn unpack_row(w: &Matrix<'_>, r: usize, out: &mut [f32]) {
     assert!(r < w.rows && out.len() == w.cols, "out: [cols]");
     w.check();
-    let info = w.ty.info();
     match w.layout {
-        Layout::RowMajor => {
-            let bytes = w.cols / info.block * info.bytes;
-            (info.unpack)(&w.data[r * bytes..][..bytes], out);
-        }
+        Layout::RowMajor | Layout::Rows { .. } => w.unpack_part(r, 0, out),
         Layout::ColMajor { stride, offset } => {
             for (c, o) in out.iter_mut().enumerate() {
-                let at = (c * stride + offset + r) * info.bytes;
-                (info.unpack)(&w.data[at..][..info.bytes], std::slice::from_mut(o));
+                let at = c * stride + offset + r;
+                w.ty.unpack_part(w.data, 0, 0, at, std::slice::from_mut(o));
             }
         }
     }

@@ -49,6 +49,7 @@ pub use matmul::{Product, matmul, matmuls, unpack_row};
 pub use work::{Work, work};
 
 use crate::format::StoredType;
+use crate::format::types::Unpack;
 
 /// A weight matrix as stored; y = W x.
 #[derive(Clone, Copy, Debug)]
@@ -63,6 +64,19 @@ pub struct Matrix<'a> {
     pub layout: Layout,
     /// The stored values.
     pub data: &'a [u8],
+    /// Factors on the values that are stored apart from them.
+    pub scales: Option<Scales<'a>>,
+}
+
+/// Factors on blocks of a matrix, each value's product rounded to f32.
+#[derive(Clone, Copy, Debug)]
+pub struct Scales<'a> {
+    /// Type of the factors, one value a block.
+    pub ty: StoredType,
+    /// Stored rows and columns of the matrix that share a factor.
+    pub block: (usize, usize),
+    /// [stored rows / block rows, columns / block columns], each rounded up.
+    pub data: &'a [u8],
 }
 
 /// Order of a stored matrix's values.
@@ -70,6 +84,13 @@ pub struct Matrix<'a> {
 pub enum Layout {
     /// Row r at `r * bytes_for(cols)`: `nn.Linear` and GGUF.
     RowMajor,
+    /// Row r is the stored row `r * step + first`: matrices that alternate row by row (gpt-oss's gate and up).
+    Rows {
+        /// Stored rows between one row and the next.
+        step: usize,
+        /// First stored row.
+        first: usize,
+    },
     /// Input-major: value (row r, col c) is element `c * stride + offset + r`; only for types of block size 1.
     /// (Llama 4's experts in Hugging Face checkpoints: `gate_up_proj` [dim, 2 * hidden].)
     ColMajor {
@@ -83,37 +104,81 @@ pub enum Layout {
 impl Matrix<'_> {
     /// The shape fits the type and the data, or this panics. What was read from a file was checked then.
     fn check(&self) {
-        let Self {
-            ty,
-            rows,
-            cols,
-            layout,
-            data,
-        } = *self;
+        let Self { ty, rows, cols, .. } = *self;
         let info = ty.info();
-        assert!(
-            cols.is_multiple_of(info.block),
-            "{}: {cols} columns are no whole blocks",
-            info.name
-        );
-        let values = match layout {
-            Layout::RowMajor => rows * cols,
+        let Some(row_bytes) = ty.bytes_for(cols) else {
+            panic!("{}: {cols} columns are no whole blocks", info.name);
+        };
+        let bytes = match self.layout {
             Layout::ColMajor { stride, offset } => {
                 assert_eq!(info.block, 1, "{}: column by column", info.name);
-                if rows * cols == 0 {
-                    0
-                } else {
-                    (cols - 1) * stride + offset + rows
+                assert!(self.scales.is_none(), "{}: scales of columns", info.name);
+                match rows * cols {
+                    0 => 0,
+                    _ => ((cols - 1) * stride + offset + rows) * info.bytes,
                 }
             }
+            _ => self.stored_rows() * row_bytes,
         };
-        let bytes = values / info.block * info.bytes;
         assert!(
-            data.len() >= bytes,
+            self.data.len() >= bytes,
             "{rows} x {cols} {} in {} bytes",
             info.name,
-            data.len()
+            self.data.len()
         );
+        if let Some(scales) = &self.scales {
+            let (high, wide) = scales.block;
+            let n = self.stored_rows().div_ceil(high) * cols.div_ceil(wide);
+            assert!(
+                scales
+                    .ty
+                    .bytes_for(n)
+                    .is_some_and(|n| scales.data.len() >= n)
+            );
+        }
+    }
+
+    /// Rows of `data` up to the last one of the matrix.
+    fn stored_rows(&self) -> usize {
+        match self.rows {
+            0 => 0,
+            n => (self.stored_row(n - 1) + 1).next_multiple_of(self.ty.interleaved()),
+        }
+    }
+
+    /// Where row `r` is stored.
+    fn stored_row(&self, r: usize) -> usize {
+        match self.layout {
+            Layout::Rows { step, first } => r * step + first,
+            _ => r,
+        }
+    }
+
+    /// Whether the columns of a row must be unpacked with what stands elsewhere.
+    fn needs_rows(&self) -> bool {
+        self.scales.is_some() || matches!(self.ty.info().unpack, Unpack::Rows { .. })
+    }
+
+    /// Unpacks `out.len()` values of row `r` from column `first` on, both whole blocks; not for columns.
+    fn unpack_part(&self, r: usize, first: usize, out: &mut [f32]) {
+        let row = self.stored_row(r);
+        self.ty.unpack_part(self.data, self.cols, row, first, out);
+        let Some(scales) = &self.scales else { return };
+        let (high, wide) = scales.block;
+        let at = row / high * self.cols.div_ceil(wide);
+        let end = first + out.len();
+        let mut col = first;
+        while col < end {
+            let next = end.min((col / wide + 1) * wide);
+            let mut scale = [0.0];
+            scales
+                .ty
+                .unpack_part(scales.data, 0, 0, at + col / wide, &mut scale);
+            out[col - first..next - first]
+                .iter_mut()
+                .for_each(|v| *v *= scale[0]);
+            col = next;
+        }
     }
 }
 

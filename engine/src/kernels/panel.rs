@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use super::simd::{GROUP, Rows, Simd};
-use super::unpack::{at, block_bytes, block_values, unpack};
+use super::unpack::{at, block_bytes, block_values, put_rows, unpack};
 use super::{Layout, Matrix};
 
 /// Columns that every type's blocks divide: panels are cut along the columns at multiples of it.
@@ -25,7 +25,12 @@ pub(super) unsafe fn fill<V: Simd>(
     // SAFETY: the caller's.
     unsafe {
         match w.layout {
-            Layout::RowMajor => fill_row_major::<V>(w, rows, cols, panel),
+            Layout::RowMajor | Layout::Rows { .. } if w.needs_rows() => {
+                fill_rows::<V>(w, rows, cols, panel);
+            }
+            Layout::RowMajor | Layout::Rows { .. } => {
+                fill_row_major::<V>(w, rows, cols, panel);
+            }
             Layout::ColMajor { stride, offset } => {
                 fill_col_major::<V>(w, rows, cols, stride, offset, panel);
             }
@@ -48,7 +53,7 @@ unsafe fn fill_row_major<V: Simd>(
     let step = GROUP * V::LANES;
     let vectors = rows.len().div_ceil(V::ROWS).next_multiple_of(GROUP);
     for vector in 0..vectors {
-        let row = |i: usize| (rows.start + vector * V::ROWS + i).min(rows.end - 1);
+        let row = |i: usize| w.stored_row((rows.start + vector * V::ROWS + i).min(rows.end - 1));
         // SAFETY: the rows are inside of the matrix, and so are the blocks of `cols` in them.
         unsafe {
             let data = w.data.as_ptr().add(first_byte);
@@ -83,6 +88,36 @@ pub(super) unsafe fn padded<V: Simd>(from: Rows<*const u8>, bytes: usize) -> Row
         padded[i][..bytes].copy_from_slice(rest);
     }
     padded
+}
+
+/// Rows whose blocks need more than themselves, by the table's functions.
+#[inline(always)]
+unsafe fn fill_rows<V: Simd>(
+    w: &Matrix<'_>,
+    rows: Range<usize>,
+    cols: Range<usize>,
+    panel: *mut f32,
+) {
+    let chunks = cols.len().div_ceil(8);
+    let step = GROUP * V::LANES;
+    let vectors = rows.len().div_ceil(V::ROWS).next_multiple_of(GROUP);
+    for vector in 0..vectors {
+        let row = |i: usize| (rows.start + vector * V::ROWS + i).min(rows.end - 1);
+        for first in cols.clone().step_by(COLS_UNIT) {
+            let part = first..cols.end.min(first + COLS_UNIT);
+            let mut unpacked = [[0.0; COLS_UNIT]; 2];
+            for (i, unpacked) in unpacked.iter_mut().take(V::ROWS).enumerate() {
+                w.unpack_part(row(i), first, &mut unpacked[..part.len()]);
+            }
+            let chunk = (first - cols.start) / 8;
+            // SAFETY: the panel has room for the vectors of `rows` and the chunks of `cols`.
+            unsafe {
+                let at = (vector / GROUP * chunks + chunk) * GROUP + vector % GROUP;
+                let to = panel.add(at * V::LANES);
+                put_rows::<V>(&unpacked, part.len().div_ceil(8), to, step);
+            }
+        }
+    }
 }
 
 #[inline(always)]

@@ -2,11 +2,13 @@
 //!
 //! Every function takes the same block of each row and hands its values on as vectors of eight along the row, in
 //! ascending order: to a panel, or straight into sums. As in the table, every operation rounds to f32 and none is fused.
+//! Types that have no such function here pass through the table's.
 #![allow(
     clippy::needless_range_loop,
     reason = "vectors of a block are numbered across several arrays"
 )]
 
+use super::panel::COLS_UNIT;
 use super::simd::{Rows, Simd};
 use crate::format::StoredType;
 
@@ -38,12 +40,57 @@ pub(super) unsafe fn unpack<V: Simd>(
             }
         };
     }
-    with_type!(ty, each);
+    with_type!(ty, each, {
+        let (values, bytes) = (block_values(ty), block_bytes(ty));
+        let mut unpacked = [[0.0; COLS_UNIT]; 2];
+        for b in 0..blocks {
+            // SAFETY: block b of each row, and the room for its vectors.
+            unsafe {
+                for i in 0..V::ROWS {
+                    let block = std::slice::from_raw_parts(from[i].add(b * bytes), bytes);
+                    ty.unpack(block, &mut unpacked[i][..values]);
+                }
+                let out = out.add(b * (values / 8) * step);
+                put_rows::<V>(&unpacked, values / 8, out, step);
+            }
+        }
+    });
 }
 
-/// Calls `$each!(type, values, unpack)` with the type's name, the values of a block, and the function that unpacks it.
+/// Writes `chunks` vectors of the two rows, `step` floats apart.
+///
+/// # Safety
+/// Needs the instruction set of V; `out` has room for the vectors.
+#[inline(always)]
+pub(super) unsafe fn put_rows<V: Simd>(
+    rows: &Rows<[f32; COLS_UNIT]>,
+    chunks: usize,
+    out: *mut f32,
+    step: usize,
+) {
+    for i in 0..chunks {
+        // SAFETY: the caller's; the slices are eight values.
+        unsafe {
+            let [a, b] = [&rows[0][8 * i..][..8], &rows[1][8 * i..][..8]];
+            V::load_rows([a.as_ptr(), b.as_ptr()]).store(out.add(i * step));
+        }
+    }
+}
+
+/// Whether a type has a function here.
+pub(super) fn in_registers(ty: StoredType) -> bool {
+    macro_rules! yes {
+        ($ty:ident, $values:literal, $unpack:ident) => {
+            true
+        };
+    }
+    with_type!(ty, yes, false)
+}
+
+/// Calls `$each!(type, values, unpack)` with the type's name, the values of a block, and the function that unpacks it;
+/// `$other` for types that have none here.
 macro_rules! with_type {
-    ($ty:expr, $each:ident) => {
+    ($ty:expr, $each:ident, $other:expr) => {
         match $ty {
             StoredType::F32 => $each!(F32, 8, f32),
             StoredType::F16 => $each!(F16, 8, f16),
@@ -56,6 +103,7 @@ macro_rules! with_type {
             StoredType::Q4_K => $each!(Q4_K, 256, q4_k),
             StoredType::Q5_K => $each!(Q5_K, 256, q5_k),
             StoredType::Q6_K => $each!(Q6_K, 256, q6_k),
+            _ => $other,
         }
     };
 }

@@ -267,7 +267,7 @@ fn from_hf(
     };
     let keys = Keys::new(file, prefix, inner);
     keys.irrelevant(IRRELEVANT_HF);
-    keys.irrelevant(&["text_config"]);
+    keys.irrelevant(&["text_config", "quantization_config"]);
     let model_type = keys.opt_str("model_type")?.unwrap_or("nothing");
     let family = FAMILIES
         .iter()
@@ -288,7 +288,8 @@ fn from_hf(
     }
     let source = HfSource { file, keys, tied };
     let spec = (family.from_hf)(&source)?;
-    let mut unknown = source.keys.finish(allow_unknown)?;
+    let mut unknown = quantization(file, &outer, allow_unknown)?;
+    unknown.extend(source.keys.finish(allow_unknown)?);
     if !prefix.is_empty() {
         // A model with a vision tower: what stands beside `text_config` describes the tower and its tokens.
         outer.irrelevant(IRRELEVANT_HF);
@@ -307,6 +308,28 @@ fn from_hf(
         unknown.extend(outer.finish(allow_unknown)?);
     }
     Ok((spec, unknown))
+}
+
+/// `quantization_config`: how weights are stored says the type of the tensors; what would round activations is not
+/// done. The unknown keys.
+fn quantization(file: &str, config: &Keys<'_>, allow_unknown: bool) -> Result<Vec<String>> {
+    let Some(map) = config.opt_object("quantization_config")? else {
+        return Ok(Vec::new());
+    };
+    let keys = Keys::new(file, "quantization_config.", map);
+    if !matches!(keys.opt_str("quant_method")?, Some("fp8" | "mxfp4")) {
+        return Err(keys.error("quant_method", "\"fp8\" or \"mxfp4\""));
+    }
+    keys.irrelevant(&[
+        "activation_scheme",
+        "dequantize",
+        "fmt",
+        "ignored_layers",
+        "modules_to_not_convert",
+        "scale_fmt",
+        "weight_block_size",
+    ]);
+    keys.finish(allow_unknown)
 }
 
 fn known(name: impl Fn(&Family) -> &'static str) -> String {

@@ -1,6 +1,6 @@
 //! Weights of gated networks and mixtures of them, by the names that the families' files use.
 
-use super::{Finder, Name, Weight};
+use super::{Finder, Name, Weight, scaled};
 use crate::Error;
 use crate::Result;
 use crate::format::Tensor;
@@ -189,7 +189,7 @@ impl Finder<'_> {
         let (n, hidden) = (moe.n_experts, moe.hidden_dim);
         let part = |part: &str, rows: usize, cols: usize| {
             let full = |kind| name("", &format!("ffn_{part}_exps.{kind}"));
-            let t = self.shaped(&full("weight"), &[n, rows, cols])?;
+            let t = self.unscaled(&full("weight"), &[n, rows, cols])?;
             let weights = self.slices(t, n, rows, cols, Layout::RowMajor)?;
             Ok::<_, Error>((weights, self.biases(moe, &full("bias"), rows)?))
         };
@@ -213,11 +213,21 @@ impl Finder<'_> {
     }
 
     /// All experts in one tensor, input-major, unlike nn.Linear: [n_experts, dim, 2 * hidden] and
-    /// [n_experts, hidden, dim]. Gate and up are halves (Llama 4), or alternate where there are biases (gpt-oss).
+    /// [n_experts, hidden, dim]. Gate and up are halves (Llama 4), or alternate where there are biases (gpt-oss, which
+    /// ships them in MXFP4, row by row).
     fn stacked_hf(&self, dim: usize, moe: &Moe, hf: impl Fn(&str) -> String) -> Result<Vec<Gated>> {
         let (n, hidden) = (moe.n_experts, moe.hidden_dim);
-        let both = self.shaped(&hf("gate_up_proj"), &[n, dim, 2 * hidden])?;
-        let down = self.shaped(&hf("down_proj"), &[n, hidden, dim])?;
+        if moe.biases && self.has(&hf("gate_up_proj_blocks")) {
+            let mxfp4 = |name: &str, rows, cols| {
+                let tensor = |name: &str| self.tensor(name);
+                scaled::mxfp4(&self.checkpoint.name, &hf(name), [n, rows, cols], tensor)
+            };
+            let both = mxfp4("gate_up_proj", 2 * hidden, dim)?;
+            let down = mxfp4("down_proj", dim, hidden)?;
+            return self.in_turn(dim, moe, hf, both, down);
+        }
+        let both = self.unscaled(&hf("gate_up_proj"), &[n, dim, 2 * hidden])?;
+        let down = self.unscaled(&hf("down_proj"), &[n, hidden, dim])?;
         let turned = |t, rows, cols, stride, offset| {
             self.slices(t, n, rows, cols, Layout::ColMajor { stride, offset })
         };
@@ -235,6 +245,19 @@ impl Finder<'_> {
                 .collect());
         }
         let both = turned(both, 2 * hidden, dim, 2 * hidden, 0)?;
+        self.in_turn(dim, moe, hf, both, down)
+    }
+
+    /// Experts whose gate and up alternate row by row, with their biases.
+    fn in_turn(
+        &self,
+        dim: usize,
+        moe: &Moe,
+        hf: impl Fn(&str) -> String,
+        both: Vec<Weight>,
+        down: Vec<Weight>,
+    ) -> Result<Vec<Gated>> {
+        let hidden = moe.hidden_dim;
         let both_bias = self.biases(moe, &hf("gate_up_proj_bias"), 2 * hidden)?;
         let down_bias = self.biases(moe, &hf("down_proj_bias"), dim)?;
         let parts = both.into_iter().zip(down).zip(both_bias).zip(down_bias);
@@ -300,6 +323,7 @@ impl Finder<'_> {
                     cols,
                     layout,
                     data,
+                    scales: None,
                 })
                 .collect()),
             None => fail(

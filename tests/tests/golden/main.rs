@@ -4,6 +4,7 @@ mod contract;
 mod dense;
 mod far;
 mod faults;
+mod fp8;
 mod logits;
 mod long;
 mod mixtures;

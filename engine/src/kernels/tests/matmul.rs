@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::{Noise, bits, isas};
 use crate::format::StoredType;
 use crate::kernels::matmul::matmuls_on;
-use crate::kernels::{Isa, Layout, Matrix, Product, matmul, unpack_row};
+use crate::kernels::{Isa, Layout, Matrix, Product, Scales, matmul, unpack_row};
 
 /// The order of every product, in a plain loop.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -65,8 +65,9 @@ proptest! {
     ) {
         let noise = &mut Noise(seed);
         let cols = if ty.info().block == 1 { blocks * 13 } else { blocks * ty.info().block };
-        let data = noise.stored(ty, rows * cols);
-        check_matmul(&Matrix { ty, rows, cols, layout: Layout::RowMajor, data: &data }, n, noise);
+        let rows = rows.next_multiple_of(ty.interleaved());
+        let data = noise.stored(ty, rows, cols);
+        check_matmul(&Matrix { ty, rows, cols, layout: Layout::RowMajor, data: &data, scales: None }, n, noise);
     }
 
     #[test]
@@ -76,9 +77,62 @@ proptest! {
     ) {
         let noise = &mut Noise(seed);
         let stride = before + rows + after;
-        let data = noise.stored(ty, stride * cols);
+        let data = noise.stored(ty, stride, cols);
         let layout = Layout::ColMajor { stride, offset: before };
-        check_matmul(&Matrix { ty, rows, cols, layout, data: &data }, n, noise);
+        check_matmul(&Matrix { ty, rows, cols, layout, data: &data, scales: None }, n, noise);
+    }
+}
+
+#[test]
+fn scales_multiply_their_blocks_and_rows_alternate() {
+    let noise = &mut Noise(3);
+    let (stored, cols) = (14, 96);
+    for (ty, block) in [
+        (StoredType::F8_E4M3, (3, 40)),
+        (StoredType::F4_E2M1, (1, 32)),
+    ] {
+        let data = noise.stored(ty, stored, cols);
+        let per_row = cols.div_ceil(block.1);
+        let factors = noise.floats(stored.div_ceil(block.0) * per_row);
+        let bytes: Vec<u8> = factors.iter().flat_map(|f| f.to_le_bytes()).collect();
+        let scales = Scales {
+            ty: StoredType::F32,
+            block,
+            data: &bytes,
+        };
+        for (layout, rows, row) in [
+            (Layout::RowMajor, stored, (0, 1)),
+            (Layout::Rows { step: 2, first: 1 }, stored / 2, (1, 2)),
+        ] {
+            let w = Matrix {
+                ty,
+                rows,
+                cols,
+                layout,
+                data: &data,
+                scales: Some(scales),
+            };
+            let (mut plain, mut scaled) = (vec![0.0; stored * cols], vec![0.0; cols]);
+            ty.unpack(&data, &mut plain);
+            for r in 0..rows {
+                unpack_row(&w, r, &mut scaled);
+                let at = row.0 + row.1 * r;
+                for (c, v) in scaled.iter().enumerate() {
+                    let factor = factors[at / block.0 * per_row + c / block.1];
+                    assert_eq!(*v, plain[at * cols + c] * factor, "{ty}: {r}, {c}");
+                }
+            }
+            check_matmul(&w, 5, noise);
+        }
+        let w = Matrix {
+            ty: StoredType::Q4_1,
+            rows: 5,
+            cols: 64,
+            layout: Layout::Rows { step: 2, first: 0 },
+            data: &noise.stored(StoredType::Q4_1, 9, 64),
+            scales: None,
+        };
+        check_matmul(&w, 3, noise);
     }
 }
 
@@ -92,7 +146,7 @@ fn long_rows_and_many_tasks_match_the_plain_loop() {
         (StoredType::Q8_0, 600, 576, 65),
         (StoredType::F32, 33, 1031, 200),
     ] {
-        let data = noise.stored(ty, rows * cols);
+        let data = noise.stored(ty, rows, cols);
         check_matmul(
             &Matrix {
                 ty,
@@ -100,6 +154,7 @@ fn long_rows_and_many_tasks_match_the_plain_loop() {
                 cols,
                 layout: Layout::RowMajor,
                 data: &data,
+                scales: None,
             },
             n,
             noise,
@@ -111,14 +166,15 @@ fn long_rows_and_many_tasks_match_the_plain_loop() {
 fn products_are_those_of_f64_to_rounding() {
     let noise = &mut Noise(2);
     for &ty in StoredType::ALL {
-        let (rows, cols, n) = (20, 2048, 3);
-        let data = noise.stored(ty, rows * cols);
+        let (rows, cols, n) = (32, 2048, 3);
+        let data = noise.stored(ty, rows, cols);
         let w = Matrix {
             ty,
             rows,
             cols,
             layout: Layout::RowMajor,
             data: &data,
+            scales: None,
         };
         let x = noise.floats(n * cols);
         let mut y = vec![0.0; n * rows];
@@ -151,7 +207,7 @@ fn several_products_at_once_are_those_alone() {
     ];
     let data: Vec<_> = shapes
         .iter()
-        .map(|&(ty, rows)| noise.stored(ty, rows * cols))
+        .map(|&(ty, rows)| noise.stored(ty, rows, cols))
         .collect();
     let weights: Vec<_> = shapes
         .iter()
@@ -162,6 +218,7 @@ fn several_products_at_once_are_those_alone() {
             cols,
             layout: Layout::RowMajor,
             data,
+            scales: None,
         })
         .collect();
     for n in [1, 2, 9, 40] {

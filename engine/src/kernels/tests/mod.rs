@@ -41,13 +41,12 @@ impl Noise {
         (0..n).map(|_| self.float()).collect()
     }
 
-    /// `n` stored values: any bits where any bits are sound, halves of moderate size for the scales.
-    fn stored(&mut self, ty: StoredType, n: usize) -> Vec<u8> {
+    /// A stored matrix: any bits where any bits are sound, halves of moderate size for the scales.
+    fn stored(&mut self, ty: StoredType, rows: usize, cols: usize) -> Vec<u8> {
         let info = ty.info();
-        let mut bytes: Vec<u8> = (0..n / info.block * info.bytes)
-            .map(|_| self.next() as u8)
-            .collect();
-        for block in bytes.chunks_exact_mut(info.bytes) {
+        let n_bytes = rows * ty.bytes_for(cols).unwrap();
+        let mut bytes: Vec<u8> = (0..n_bytes).map(|_| self.next() as u8).collect();
+        for block in bytes.chunks_mut(info.bytes) {
             let halves: &[usize] = match ty {
                 StoredType::F32 => {
                     block.copy_from_slice(&self.float().to_le_bytes());
@@ -62,6 +61,11 @@ impl Noise {
                     &[0, 2]
                 }
                 StoredType::Q6_K => &[208],
+                // Wherever their scales stand, none is large, infinite or not a number.
+                _ => {
+                    block.iter_mut().for_each(|b| *b &= 0x3f);
+                    &[]
+                }
             };
             for &at in halves {
                 let scale = half::f16::from_f32(self.float() * 0.1);
@@ -87,6 +91,7 @@ fn nothing_gives_nothing() {
         cols: 0,
         layout: Layout::RowMajor,
         data: &[],
+        scales: None,
     };
     let mut y = [1.0; 2];
     super::matmul(&[], 1, &w, &mut y);
