@@ -22,6 +22,7 @@ mod latent;
 pub mod layer_major;
 pub mod model;
 mod moe;
+pub mod quantize;
 pub mod reach;
 mod scratch;
 pub mod spec;

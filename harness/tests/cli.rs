@@ -512,3 +512,63 @@ fn faults_of_a_model_are_those_that_change_it() -> Test {
     )?;
     Ok(())
 }
+
+/// Through the command: a file of the golden checkpoint that answers as the original does, nearly.
+#[test]
+fn quantize_writes_a_file_that_says_nearly_the_same() -> Test {
+    let dir = tempfile::tempdir()?;
+    let source = scout().join("../llama31/model-bf16.gguf");
+    let source = source.to_str().ok_or("path")?;
+    std::fs::write(dir.path().join("tokens.json"), "[1, 2, 3, 4, 5, 6, 7, 8]")?;
+    let logits = |model: &str| -> Result<Vec<f32>, Box<dyn Error>> {
+        let args = [
+            "logits",
+            "record",
+            "--model",
+            model,
+            "--tokens",
+            "tokens.json",
+        ];
+        ends(
+            0,
+            fathom(
+                dir.path(),
+                &[&args[..], &["--out", "l.safetensors"]].concat(),
+            ),
+        )?;
+        let bytes = std::fs::read(dir.path().join("l.safetensors"))?;
+        let file = SafeTensors::deserialize(&bytes)?;
+        let data = file.tensor("logits")?.data().as_chunks().0.iter();
+        Ok(data.map(|b| f32::from_le_bytes(*b)).collect())
+    };
+    let exact = logits(source)?;
+    let size = |x: &[f32]| x.iter().map(|v| f64::from(v * v)).sum::<f64>().sqrt();
+    for (ty, most) in [("Q8_0", 0.05), ("q5_0", 0.4)] {
+        let args = [
+            "quantize", "--model", source, "--type", ty, "--out", "q.gguf",
+        ];
+        let (out, _) = ends(0, fathom(dir.path(), &args))?;
+        assert!(
+            out.contains("BF16 to ") && out.contains("relative error"),
+            "{out}"
+        );
+        let rounded = logits("q.gguf")?;
+        let off: Vec<f32> = exact.iter().zip(&rounded).map(|(a, b)| a - b).collect();
+        let share = size(&off) / size(&exact);
+        assert!(share > 0.0 && share < most, "{ty}: {share}");
+    }
+    let args = [
+        "quantize", "--model", source, "--type", "Q3", "--out", "q.gguf",
+    ];
+    let (_, error) = ends(2, fathom(dir.path(), &args))?;
+    assert!(error.contains("Q4_K"), "{error}");
+    let args = [
+        "quantize", "--model", "q.gguf", "--type", "Q8_0", "--out", "r.gguf", "--json",
+    ];
+    let (_, error) = ends(2, fathom(dir.path(), &args))?;
+    assert!(
+        error.contains("Q5_0") && error.contains("F32, F16 or BF16"),
+        "{error}"
+    );
+    Ok(())
+}

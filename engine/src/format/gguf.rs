@@ -5,6 +5,7 @@
 
 mod cursor;
 mod split;
+pub mod write;
 
 use std::collections::BTreeMap;
 

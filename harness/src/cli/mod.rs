@@ -11,6 +11,7 @@ mod list;
 mod logits;
 mod model;
 mod out;
+mod quantize;
 mod report;
 mod run;
 mod score;
@@ -54,6 +55,7 @@ enum Verb {
     Bench(bench::Args),
     Serve(serve::Args),
     Tokenize(tokenize::Args),
+    Quantize(quantize::Args),
     Generate(generate::Args),
     Fetch(fetch::Args),
     Show(show::Args),
@@ -126,6 +128,7 @@ fn execute(cli: Cli) -> Result<()> {
         Verb::Bench(args) => bench::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Tokenize(args) => tokenize::run(&args),
+        Verb::Quantize(args) => quantize::run(&args),
         Verb::Generate(args) => generate::run(&args),
         Verb::Fetch(args) => fetch::run(&args),
         Verb::Show(args) => show::run(&args),
