@@ -122,7 +122,8 @@ fn begin_with_bos(model: &Model, sequences: &mut Sequences) -> Result<()> {
 /// Tokens between two looks at whether to stop, and at what has been written.
 const PIECE: usize = 256;
 
-/// Evaluates a sequence and hands on every position and its logits.
+/// Evaluates a sequence and hands on every position and its logits. Where the rotary frequencies depend on the whole
+/// sequence's length, it is evaluated in one piece.
 pub fn evaluate(
     model: &Model,
     threads: usize,
@@ -136,7 +137,11 @@ pub fn evaluate(
     };
     let mut tree = PromptTree::new(model, options)?;
     let span = tree.root(0);
-    for tokens in ids.chunks(PIECE) {
+    let piece = match model.spec.same_frequencies(PIECE.min(ids.len()), ids.len()) {
+        true => PIECE,
+        false => ids.len(),
+    };
+    for tokens in ids.chunks(piece) {
         stop.check()?;
         let mut taken = Ok(());
         let batch = [Extend {
