@@ -158,7 +158,10 @@ impl Checkpoint {
             let field = format!("tensor {}", printable(name));
             match self.unreadable.get(name) {
                 Some(ty) => {
-                    let expected = format!("one of {}", super::StoredType::names(|_| true));
+                    let expected = format!(
+                        "one of {}",
+                        super::StoredType::names(|t| t.safetensors.is_some())
+                    );
                     Error::input(&self.name, field + ": type", ty, expected)
                 }
                 None => Error::input(
