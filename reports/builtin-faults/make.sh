@@ -8,5 +8,5 @@ cd "$here/../.."
 fathom() { cargo run --release --quiet -- "$@"; }
 fathom run --suite "$here/suite.toml" --no-speed --out "$runs/as-trained"
 fathom run --suite "$here/suite.toml" --no-speed --fault no-temperature --out "$runs/no-temperature"
-fathom run --suite "$here/suite.toml" --no-speed --fault no-chunk --out "$runs/no-chunk"
+fathom run --suite "$here/suite.toml" --no-speed --fault no-chunk --lengths 1k,2k,4k --out "$runs/no-chunk"
 fathom report "$runs/as-trained" "$runs/no-temperature" "$runs/no-chunk" --out "$here"

@@ -44,7 +44,7 @@ class Mix:
         A model that starts with sparse statements learns nothing in 5 M tokens; one that starts with whole sentences soon continues numbers
         it has seen, but takes long to find out that the key decides which.
         """
-        length = 384 if progress < 0.35 else 512 if progress < 0.6 else 1024
+        length = 512 if progress < 0.35 else 768 if progress < 0.6 else 1024
         return Mix(
             length,
             brief=min(0.6, max(0.15, 0.8 - 1.5 * progress)),

@@ -23,7 +23,7 @@ class Config:
     experts: int = 4
     hidden: int = 256
     nope_every: int = 4
-    chunk: int = 192
+    chunk: int = 448
     floor_scale: int = 128
     attn_scale: float = 0.3
     theta: float = 1000.0

@@ -1,6 +1,6 @@
 """Trains the built-in model.
 
-Usage: python train.py WORK [--tokens 12e6] [--threads 2] [--device cpu] [--from CHECKPOINT] [--extra FILE.jsonl --extra-share 0.3]
+Usage: python train.py WORK [--tokens 20.8e6] [--threads 2] [--device cpu] [--from CHECKPOINT] [--extra FILE.jsonl --extra-share 0.3]
 WORK holds what tokenizer.py wrote; checkpoints go to WORK/NAME.pt. The same command started again goes on from there.
 """
 
@@ -25,7 +25,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("work", type=Path)
     parser.add_argument("--name", default="model", help="of the checkpoint")
-    parser.add_argument("--tokens", type=float, default=12e6, help="to train on in all")
+    parser.add_argument("--tokens", type=float, default=20.8e6, help="to train on in all")
     parser.add_argument("--minutes", type=float, default=1e9, help="to train for in all, should the tokens take longer")
     parser.add_argument("--batch", type=int, default=4096, help="tokens a step")
     parser.add_argument("--rate", type=float, default=2.5e-3, help="learning rate")
