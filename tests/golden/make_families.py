@@ -271,6 +271,7 @@ def make_faults(name, config, model, tokens, logits):
 def spellings(name, config):
     """The configuration as transformers 4 wrote it and as real downloads have it; all must give the same bits."""
     c = config.to_dict()
+    c["_name_or_path"] = f"tests/golden/{name}"
     keep = lambda *keys: {k: c[k] for k in keys}
     common = keep("architectures", "model_type", "vocab_size", "hidden_size", "num_attention_heads", "num_key_value_heads",
                   "intermediate_size", "num_hidden_layers", "max_position_embeddings", "bos_token_id", "eos_token_id",
