@@ -180,11 +180,12 @@ impl LayerWeights {
         (dense, routed)
     }
 
-    /// Bytes of its matrices as stored.
+    /// Bytes of its matrices as stored; those that lie in one another (gate and up, the heads of a latent) once.
     pub fn stored_bytes(&self) -> u64 {
         let (dense, routed) = self.matrices();
-        let all = dense.iter().chain(&routed);
-        all.map(|w| w.stored_bytes()).sum()
+        let all = dense.into_iter().chain(routed);
+        let places: BTreeSet<_> = all.map(|w| (w.data.as_ptr(), w.data.len())).collect();
+        places.into_iter().map(|(_, len)| len as u64).sum()
     }
 }
 
