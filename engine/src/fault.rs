@@ -6,6 +6,7 @@ use crate::spec::{
 };
 
 /// A fault: a name, what it does, where it was shipped, and the edit.
+#[derive(Debug)]
 pub struct Fault {
     /// Name on the command line.
     pub name: &'static str,
@@ -17,6 +18,7 @@ pub struct Fault {
 }
 
 /// What a fault changes.
+#[derive(Debug)]
 enum Edit {
     /// Each layer by itself.
     Layers(fn(&mut LayerSpec)),

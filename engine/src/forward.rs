@@ -73,12 +73,16 @@ pub(crate) fn layer(
 ) -> Result<()> {
     let dim = model.spec.dim;
     let (layer, w) = (&model.spec.layers[index], &model.weights.layers[index]);
-    let h = norm(x, layer.attn_norm, &w.attn_norm, dim);
+    let held = |mut h: Vec<f32>| {
+        layer.attention.inputs.round_rows(&mut h, dim);
+        h
+    };
+    let h = held(norm(x, layer.attn_norm, &w.attn_norm, dim));
     let a = attention(index, layer, w, &h, spans, rows, angles)?;
     let a = norm(&a, layer.attn_post_norm, &w.attn_post_norm, dim);
     add(x, &a);
     let h = match layer.residual {
-        Residual::Sequential => norm(x, layer.ffn_norm, &w.ffn_norm, dim),
+        Residual::Sequential => held(norm(x, layer.ffn_norm, &w.ffn_norm, dim)),
         Residual::Parallel => h,
     };
     let f = ffn(layer, w, &h, dim, reader);
@@ -138,7 +142,7 @@ fn attention(
             table.rotate(x, rope, head_dim);
         }
     };
-    let (mut q, k, v) = match &w.kv {
+    let (mut q, mut k, mut v) = match &w.kv {
         KeysValues::Grouped { k, v } => {
             let [mut q, mut k, mut v] = matmuls(h, [&w.q, k, v]);
             for (x, bias) in [&mut q, &mut k, &mut v].into_iter().zip(&w.qkv_bias) {
@@ -163,11 +167,16 @@ fn attention(
             q.iter_mut().for_each(|v| *v *= factor);
         }
     }
+    for x in [&mut k, &mut v] {
+        let width = x.len() / rows.len();
+        a.cached_as.round_rows(x, width);
+    }
     append(index, layer, &k, &v, spans, rows);
     let mut attended = attend(index, layer, w, &q, spans, rows)?;
     if let KeysValues::Latent(latent) = &w.kv {
         attended = latent::values(&attended, latent);
     }
+    a.inputs.round_rows(&mut attended, a.out_width());
     let mut out = matmul(&attended, &w.o);
     add_bias(&mut out, &w.out_bias);
     Ok(out)

@@ -24,10 +24,12 @@ pub mod model;
 mod moe;
 pub mod quantize;
 pub mod reach;
+pub mod rounding;
 mod scratch;
 pub mod spec;
 pub mod tokenizer;
 pub mod tree;
+pub mod variant;
 pub mod weights;
 
 pub use error::{Error, Result};

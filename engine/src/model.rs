@@ -11,8 +11,8 @@ use crate::{Error, Result};
 /// Version of the arithmetic: logits of one version are comparable bit for bit.
 pub const NUMERIC_VERSION: u32 = 1;
 
-/// A model that can be evaluated.
-#[derive(Debug)]
+/// A model that can be evaluated. Cloning copies pointers to the weights.
+#[derive(Clone, Debug)]
 pub struct Model {
     /// The path as given, or `builtin`.
     pub name: String,

@@ -10,6 +10,7 @@ use crate::spec::{Attention, Ffn, Latent, LayerSpec, ModelSpec, Residual};
 use crate::{Error, Result};
 
 mod experts;
+mod rounded;
 pub mod scaled;
 
 pub use experts::{Biases, Experts, Gated};

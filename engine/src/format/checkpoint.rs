@@ -9,7 +9,7 @@ use super::{Bytes, Tensor, describe_start, gguf, printable, safetensors};
 use crate::{Error, Result};
 
 /// A model as downloaded: nothing is interpreted yet, the weights are mapped and not copied.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Checkpoint {
     /// The path as given, or `builtin`: for messages.
     pub name: String,

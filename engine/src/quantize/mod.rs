@@ -63,6 +63,13 @@ pub fn types() -> impl Iterator<Item = StoredType> {
     TARGETS.iter().map(|t| t.ty)
 }
 
+/// Appends a row in type `ty`, one of [`types`]; its length is a whole number of blocks.
+pub(crate) fn row(row: &[f32], ty: StoredType, out: &mut Vec<u8>) {
+    if let Some(target) = TARGETS.iter().find(|t| t.ty == ty) {
+        (target.quantize)(row, out);
+    }
+}
+
 /// What was done to one tensor.
 #[derive(Clone, Debug)]
 pub struct Done {

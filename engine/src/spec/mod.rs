@@ -36,6 +36,8 @@ mod sizes;
 
 pub use families::{FAMILIES, Family, SpecSource, from_checkpoint, implied_by_gguf};
 
+use crate::rounding::Rounding;
+
 /// Everything the forward pass needs to know about a model, besides the weights.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelSpec {
@@ -111,6 +113,10 @@ pub struct Attention {
     pub qkv_bias: bool,
     /// Bias on the output projection.
     pub out_bias: bool,
+    /// How keys and values are cached; exact but for edits.
+    pub cached_as: Rounding,
+    /// How the numbers that its matrices read are held; exact but for edits.
+    pub inputs: Rounding,
 }
 
 /// Multi-head latent attention (DeepSeek V2 and V3): the shapes that grouped-query attention has not.
@@ -155,6 +161,8 @@ impl Attention {
             sinks: false,
             qkv_bias: false,
             out_bias: false,
+            cached_as: Rounding::Exact,
+            inputs: Rounding::Exact,
         }
     }
 

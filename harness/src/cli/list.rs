@@ -1,8 +1,8 @@
 //! `fathom list`: what exists.
 
-use fathom_engine::fault::FAULTS;
 use fathom_engine::reach::first_difference;
 use fathom_engine::spec::FAMILIES;
+use fathom_engine::variant::Variant;
 
 use crate::cli::model::ModelArgs;
 use crate::cli::out;
@@ -60,9 +60,9 @@ pub fn run(args: &Args) -> Result<()> {
         ),
         What::Faults => out::table(
             &["fault", "what is wrong", "shipped by"],
-            FAULTS
+            Variant::all()
                 .iter()
-                .map(|f| vec![f.name.into(), f.summary.into(), f.source.into()]),
+                .map(|f| vec![f.to_string(), f.summary().into(), f.source().into()]),
         ),
     };
     out::print(&table)
@@ -74,24 +74,32 @@ fn faults_of(model: &str) -> Result<String> {
         model: model.to_owned(),
         allow_unknown_keys: false,
     };
-    let spec = args.open()?.spec;
-    let rows = FAULTS.iter().filter_map(|fault| {
-        let faulty = fault.apply(&spec)?;
-        let first = first_difference(&spec, &faulty)?;
-        let pairs = spec.layers.iter().zip(&faulty.layers);
-        let layers = pairs.filter(|(a, b)| a != b).count();
-        let changed = match layers {
-            0 => "outside of the layers".to_owned(),
-            n => format!("{n} of {} layers", spec.layers.len()),
+    let model = args.open()?;
+    let mut rows = Vec::new();
+    for fault in Variant::all() {
+        let (changed, first) = match (fault.spec(&model.spec), fault.model(&model)?) {
+            (Some(faulty), _) => {
+                let Some(first) = first_difference(&model.spec, &faulty) else {
+                    continue;
+                };
+                let pairs = model.spec.layers.iter().zip(&faulty.layers);
+                let changed = match pairs.filter(|(a, b)| a != b).count() {
+                    0 => "outside of the layers".to_owned(),
+                    n => format!("{n} of {} layers", model.spec.layers.len()),
+                };
+                (changed, first)
+            }
+            (None, Some(_)) => ("the weights".to_owned(), 0),
+            (None, None) => continue,
         };
-        Some(vec![
-            fault.name.to_owned(),
-            fault.summary.to_owned(),
+        rows.push(vec![
+            fault.to_string(),
+            fault.summary().to_owned(),
             changed,
             format!("{} tokens", first + 1),
-            fault.source.to_owned(),
-        ])
-    });
+            fault.source().to_owned(),
+        ]);
+    }
     let header = [
         "fault",
         "what is wrong",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use fathom_engine::Model;
-use fathom_engine::fault::{FAULTS, Fault};
+use fathom_engine::variant::Variant;
 
 use crate::fetch::source::Source;
 use crate::fetch::{Settings, snapshot};
@@ -33,8 +33,9 @@ pub struct EngineArgs {
 /// An edit of the model.
 #[derive(clap::Args, Clone, Debug)]
 pub struct FaultArgs {
-    /// Evaluate the model with a fault that others shipped (see `fathom list faults`)
-    #[arg(long, value_name = "NAME")]
+    /// Evaluate the model with a fault that others shipped (see `fathom list faults`); some take a value (kv-cache=q4_0),
+    /// all a range of layers (no-chunk@0-11)
+    #[arg(long, value_name = "NAME[=VALUE]")]
     pub fault: Option<String>,
 }
 
@@ -62,13 +63,10 @@ impl ModelArgs {
         let Some(name) = &fault.fault else {
             return Ok(model);
         };
-        let known = || FAULTS.iter().map(|f| f.name).collect::<Vec<_>>().join(", ");
-        let fault = Fault::by_name(name)
-            .ok_or_else(|| Error::input("--fault", "name", name, format!("one of {}", known())))?;
-        let spec = fault.apply(&model.spec).ok_or_else(|| {
+        let fault = Variant::parse(name)?;
+        fault.model(&model)?.ok_or_else(|| {
             Error::Usage(format!("--fault {name}: changes nothing of {}", model.name))
-        })?;
-        Ok(model.with_spec(spec)?)
+        })
     }
 
     /// Short name for people and for folders: `builtin`, `SmolLM2-135M-Instruct.Q4_1`; of a hub's model its own.

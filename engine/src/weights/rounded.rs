@@ -1,0 +1,88 @@
+//! Weights rounded to fewer bits in memory: what a quantised deployment computes with.
+
+use rayon::prelude::*;
+
+use super::{FfnWeights, Gated, KeysValues, Weight, Weights};
+use crate::format::{Bytes, StoredType};
+use crate::kernels::{self, Layout};
+use crate::quantize;
+
+impl Weights {
+    /// The same weights with every matrix of the layers, and the head where it is not the embedding, rounded to `ty`.
+    /// Routers and norms stay, as every program that quantises leaves them. A matrix whose rows are no whole number of
+    /// blocks is rounded to Q8_0, or stays where that does not fit either. Runs on the current rayon pool.
+    ///
+    /// `None` when nothing would change: no type that weights can be rounded to, or all are of fewer bits already.
+    pub fn rounded(&self, ty: StoredType) -> Option<Self> {
+        let mut changed = false;
+        let mut round = |w: &mut Weight| {
+            if let Some(rounded) = w.rounded(ty) {
+                *w = rounded;
+                changed = true;
+            }
+        };
+        let mut weights = self.clone();
+        let apart = weights.head.data.as_ptr() != weights.embedding.data.as_ptr();
+        if apart {
+            round(&mut weights.head);
+        }
+        for layer in &mut weights.layers {
+            round(&mut layer.q);
+            round(&mut layer.o);
+            match &mut layer.kv {
+                KeysValues::Grouped { k, v } => [k, v].into_iter().for_each(&mut round),
+                KeysValues::Latent(latent) => {
+                    round(&mut latent.kv_down);
+                    let down = latent.q_down.iter_mut().map(|(down, _)| down);
+                    down.for_each(&mut round);
+                    let heads = latent.absorb_q.iter_mut().chain(&mut latent.v_up);
+                    heads.for_each(&mut round);
+                }
+            }
+            let mut gated = |g: &mut Gated| {
+                round(&mut g.gate);
+                g.up.iter_mut().for_each(&mut round);
+                round(&mut g.down);
+            };
+            match &mut layer.ffn {
+                FfnWeights::Dense(network) => gated(network),
+                FfnWeights::Moe(experts) => {
+                    experts.routed.iter_mut().for_each(&mut gated);
+                    experts.shared.iter_mut().for_each(&mut gated);
+                }
+            }
+        }
+        changed.then_some(weights)
+    }
+}
+
+impl Weight {
+    /// The matrix in type `ty`, by rows; `None` where it has no more bits than that already.
+    fn rounded(&self, ty: StoredType) -> Option<Self> {
+        let fits = |ty: &StoredType| self.cols.is_multiple_of(ty.info().block);
+        let ty = [ty, StoredType::Q8_0].into_iter().find(fits)?;
+        let bits = |ty: StoredType| ty.info().bytes as f64 / ty.info().block as f64;
+        if bits(self.ty) <= bits(ty) || !quantize::types().any(|t| t == ty) {
+            return None;
+        }
+        let view = self.view();
+        let rows: Vec<Vec<u8>> = (0..self.rows)
+            .into_par_iter()
+            .map(|r| {
+                let mut row = vec![0.0; self.cols];
+                kernels::unpack_row(&view, r, &mut row);
+                let mut bytes = Vec::new();
+                quantize::row(&row, ty, &mut bytes);
+                bytes
+            })
+            .collect();
+        Some(Self {
+            ty,
+            rows: self.rows,
+            cols: self.cols,
+            layout: Layout::RowMajor,
+            data: Bytes::from_vec(rows.concat()),
+            scales: None,
+        })
+    }
+}
