@@ -51,9 +51,9 @@ impl Reader {
 
     /// Begins to read matrices that will be used soon.
     pub(crate) fn read<'a>(&self, matrices: impl IntoIterator<Item = &'a Weight>) {
-        for matrix in matrices {
+        for bytes in matrices.into_iter().flat_map(Weight::bytes) {
             // Without a reader the matrix is read when it is used.
-            let _ = self.0.send(matrix.bytes().clone());
+            let _ = self.0.send(bytes.clone());
         }
     }
 }
@@ -92,7 +92,7 @@ impl LayerMajor {
             .iter()
             .map(|rows| put(forward::embed(model, rows)))
             .collect::<Result<Vec<_>>>()?;
-        model.weights.embedding.bytes().release();
+        model.weights.embedding.bytes().for_each(Bytes::release);
 
         let mut ids: Vec<SpanId> = rows.iter().map(|r| r.span).collect();
         ids.dedup();
@@ -133,7 +133,8 @@ impl LayerMajor {
             dense
                 .iter()
                 .chain(&routed)
-                .for_each(|w| w.bytes().release());
+                .flat_map(|w| w.bytes())
+                .for_each(Bytes::release);
         }
         for (rows, hidden) in tiles.iter().zip(hidden) {
             match hidden {
@@ -141,7 +142,7 @@ impl LayerMajor {
                 Hidden::Away(extent) => forward::head(model, &extent.get()?, rows, report),
             }
         }
-        model.weights.head.bytes().release();
+        model.weights.head.bytes().for_each(Bytes::release);
         Ok(())
     }
 

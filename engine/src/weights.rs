@@ -59,14 +59,15 @@ impl Weight {
         self.cols
     }
 
-    /// Bytes as stored.
+    /// Bytes as stored, factors included.
     pub fn stored_bytes(&self) -> u64 {
-        self.data.len() as u64
+        self.bytes().map(|b| b.len() as u64).sum()
     }
 
-    /// The bytes as stored.
-    pub(crate) fn bytes(&self) -> &Bytes {
-        &self.data
+    /// The bytes as stored: values, and factors where they are apart.
+    pub(crate) fn bytes(&self) -> impl Iterator<Item = &Bytes> {
+        let scales = self.scales.as_deref().map(BlockScales::bytes);
+        [&self.data].into_iter().chain(scales)
     }
 
     /// Stored type.
@@ -185,7 +186,8 @@ impl LayerWeights {
     pub fn stored_bytes(&self) -> u64 {
         let (dense, routed) = self.matrices();
         let all = dense.into_iter().chain(routed);
-        let places: BTreeSet<_> = all.map(|w| (w.data.as_ptr(), w.data.len())).collect();
+        let bytes = all.flat_map(Weight::bytes);
+        let places: BTreeSet<_> = bytes.map(|b| (b.as_ptr(), b.len())).collect();
         places.into_iter().map(|(_, len)| len as u64).sum()
     }
 }
@@ -313,10 +315,7 @@ impl<'a> Finder<'a> {
     /// Some of a matrix's rows, as a matrix of their own; `name` is for the message.
     fn rows(&self, whole: &Weight, name: &str, first: usize, rows: usize) -> Result<Weight> {
         let together = whole.ty.interleaved();
-        if whole.scales.is_some()
-            || !first.is_multiple_of(together)
-            || !rows.is_multiple_of(together)
-        {
+        if !first.is_multiple_of(together) || !rows.is_multiple_of(together) {
             let found = format!("a fused matrix of type {}", whole.ty);
             let expected = "one whose rows can be taken apart";
             return Err(Error::input(&self.checkpoint.name, name, found, expected));
@@ -330,7 +329,27 @@ impl<'a> Finder<'a> {
         Ok(Weight {
             rows,
             data,
+            scales: whole.scales.as_ref().map(|s| Box::new(s.at_row(first))),
             ..whole.clone()
+        })
+    }
+
+    /// A matrix stored by rows, its outputs as inputs; `name` is for the message.
+    fn turned(&self, w: Weight, name: &str) -> Result<Weight> {
+        if w.ty.info().block != 1 {
+            let found = format!("type {}", w.ty);
+            let expected = "a type without blocks, as it is input-major";
+            return Err(Error::input(&self.checkpoint.name, name, found, expected));
+        }
+        let layout = Layout::ColMajor {
+            stride: w.cols,
+            offset: 0,
+        };
+        Ok(Weight {
+            rows: w.cols,
+            cols: w.rows,
+            layout,
+            ..w
         })
     }
 
@@ -509,15 +528,12 @@ impl<'a> Finder<'a> {
         } else {
             // [n_heads, nope + v_dim, kv_rank]: what a query meets is its keys' part, input-major.
             let name = full("kv_b_proj", "");
-            let t = self.shaped(&name, &[n * (nope + v_dim), rank])?;
-            let turned = Layout::ColMajor {
-                stride: rank,
-                offset: 0,
-            };
-            let heads = self.slices(t, n, rank, nope, turned)?;
             let whole = self.matrix(&name, n * (nope + v_dim), rank)?;
-            let values = (0..n).map(|h| self.rows(&whole, &name, h * (nope + v_dim) + nope, v_dim));
-            (heads, values.collect::<Result<_>>()?)
+            let part = |first, rows| (0..n).map(move |h| (h * (nope + v_dim) + first, rows));
+            let rows = |(first, rows)| self.rows(&whole, &name, first, rows);
+            let keys = part(0, nope).map(|at| self.turned(rows(at)?, &name));
+            let values = part(nope, v_dim).map(rows);
+            (keys.collect::<Result<_>>()?, values.collect::<Result<_>>()?)
         };
         Ok(LatentWeights {
             q_down: latent.q_rank.map(q_down).transpose()?,

@@ -1,23 +1,29 @@
 #!/usr/bin/env python3
-"""Weights with scales of their own, by torch and transformers: `fp8/`.
+"""Weights with scales of their own, by torch and transformers: `fp8/`, `fp8_*/`.
 
     python make_fp8.py
 
 `fp8/model.safetensors`: the checkpoint of `llama31/` with the matrices of its layers as DeepSeek V3 ships them (float8_e4m3fn and
 `weight_scale_inv`, here in blocks of 24 x 40, which do not divide the shapes), except one layer by row and one by tensor
 (`weight_scale`, float8_e5m2). `fp8/logits.safetensors`: transformers in float32 on the values `q.float() * scale`.
+`fp8_deepseek_v3/`, `fp8_phi3/`: the same of those checkpoints (all in blocks, by row), whose latents and fused matrices are taken
+apart by rows that no block ends at. `fp8_llama4/`: `llama4_scout/` with its stacked experts as Llama 4 Maverick ships them,
+`gate_up_proj` and `gate_up_proj_scale` [n, 1, outputs].
 `fp8/values.safetensors`: of every float8 byte its value by torch; random MXFP4 blocks and scales with the values of gpt-oss's
 `convert_moe_packed_tensors` in float32, [n, rows, cols].
 """
 
 import json
+import shutil
+import tempfile
 from pathlib import Path
 
 import torch
 from safetensors.torch import load_file, save_file
 from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
-from make_checkpoints import load, logits_of, save_logits, write_json
+from make_checkpoints import logits_of, save_logits, write_json
+from make_mixtures import load
 
 HERE = Path(__file__).parent
 BLOCK = (24, 40)
@@ -52,31 +58,58 @@ def by_tensor(w):
     return q, "weight_scale", scale, q.float() * scale
 
 
-def main():
-    folder, source = HERE / "fp8", HERE / "llama31"
+def by_expert(w):
+    """Stacked and input-major: a factor an output."""
+    scale = w.abs().amax(1, keepdim=True) / 448
+    q = (w / scale).to(E4M3)
+    return q, "_scale", scale, q.float() * scale
+
+
+def make(name, source, choose):
+    """A checkpoint with the matrices for which `choose` gives a way, and transformers' logits on what they stand for."""
+    folder, source = HERE / name, HERE / source
     folder.mkdir(exist_ok=True)
-    model = load(source)
     stored = load_file(source / "model.safetensors")
-    parameters = dict(model.named_parameters())
-    for name, w in list(stored.items()):
-        if not name.endswith("_proj.weight"):
+    plain = {k: w.float() if w.is_floating_point() else w for k, w in stored.items()}
+    for key, w in list(stored.items()):
+        quantise = choose(key)
+        if quantise is None:
             continue
-        quantise = {1: by_row, 2: by_tensor}.get(int(name.split(".")[2]), by_block)
-        q, suffix, scale, values = quantise(w.float())
-        stored[name] = q
-        stored[name.removesuffix("weight") + suffix] = scale.contiguous()
-        with torch.no_grad():
-            parameters[name].copy_(values)
+        q, suffix, scale, plain[key] = quantise(w.float())
+        stored[key] = q
+        stored[key.removesuffix("weight") + suffix] = scale.contiguous()
     save_file(stored, folder / "model.safetensors", {"format": "pt"})
     config = json.loads((source / "config.json").read_text())
+    with tempfile.TemporaryDirectory() as scratch:
+        write_json(Path(scratch) / "config.json", config)
+        save_file(plain, Path(scratch) / "model.safetensors", {"format": "pt"})
+        model = load(scratch)
     config["quantization_config"] = {
         "activation_scheme": "dynamic", "fmt": "e4m3", "quant_method": "fp8", "weight_block_size": list(BLOCK),
     }
     write_json(folder / "config.json", config)
-    (folder / "tokenizer.json").write_text((source / "tokenizer.json").read_text())
-    prompts = [p for p in json.loads((source / "tokens.json").read_text()) if len(p) in (7, 60)]
+    shutil.copyfile(source / "tokenizer.json", folder / "tokenizer.json")
+    given = load_file(source / "logits.safetensors")
+    ends = given["offsets"].tolist()
+    prompts = [given["tokens"][a:b].tolist() for a, b in zip(ends, ends[1:]) if b - a in (7, 60)]
     save_logits(folder / "logits.safetensors", prompts, [logits_of(model, p) for p in prompts])
 
+
+def matrices(*others):
+    """The layers' matrices, those of the layers 0, 1 .. by `others` where it is given, else by block."""
+    def choose(name):
+        if not name.endswith(("_proj.weight", "_proj_with_mqa.weight")) or ".eh_proj." in name:
+            return None
+        return dict(enumerate(others)).get(int(name.split(".")[2]), by_block)
+    return choose
+
+
+def main():
+    make("fp8", "llama31", matrices(by_block, by_row, by_tensor))
+    make("fp8_deepseek_v3", "deepseek_v3", matrices())
+    make("fp8_phi3", "phi3", matrices(by_block, by_row))
+    make("fp8_llama4", "llama4_scout", lambda name: by_expert if name.endswith(("gate_up_proj", "down_proj")) else None)
+    folder = HERE / "fp8"
     every = torch.arange(256, dtype=torch.uint8)
     g = torch.Generator().manual_seed(1)
     blocks = torch.randint(0, 256, (2, 6, 3, 16), generator=g, dtype=torch.uint8)

@@ -14,7 +14,7 @@ use super::gemv::Gemv;
 use super::isa::Isa;
 use super::panel::{COLS_UNIT, fill};
 use super::simd::{GROUP, Kernel, Simd};
-use super::{Layout, Matrix, work};
+use super::{Matrix, work};
 
 /// Columns of a panel when many tokens pass over it: a group of rows and a tile of tokens then share the first-level
 /// cache. Rows of up to `WHOLE` columns are not cut.
@@ -355,13 +355,5 @@ impl<const N: usize> Kernel for BlockOf<N> {
 pub fn unpack_row(w: &Matrix<'_>, r: usize, out: &mut [f32]) {
     assert!(r < w.rows && out.len() == w.cols, "out: [cols]");
     w.check();
-    match w.layout {
-        Layout::RowMajor | Layout::Rows { .. } => w.unpack_part(r, 0, out),
-        Layout::ColMajor { stride, offset } => {
-            for (c, o) in out.iter_mut().enumerate() {
-                let at = c * stride + offset + r;
-                w.ty.unpack_part(w.data, 0, 0, at, std::slice::from_mut(o));
-            }
-        }
-    }
+    w.unpack_part(r, 0, out);
 }

@@ -73,9 +73,13 @@ pub struct Matrix<'a> {
 pub struct Scales<'a> {
     /// Type of the factors, one value a block.
     pub ty: StoredType,
-    /// Stored rows and columns of the matrix that share a factor.
+    /// Stored rows and columns that share a factor.
     pub block: (usize, usize),
-    /// [stored rows / block rows, columns / block columns], each rounded up.
+    /// Stored row and column, among those the factors are of, where the matrix begins.
+    pub first: (usize, usize),
+    /// Factors side by side: columns that the factors are of / block columns, rounded up.
+    pub across: usize,
+    /// [stored rows / block rows, `across`].
     pub data: &'a [u8],
 }
 
@@ -101,6 +105,18 @@ pub enum Layout {
     },
 }
 
+impl Scales<'_> {
+    /// The factor of the value in a stored row and column of the matrix, and the first column behind its block.
+    fn of(&self, row: usize, col: usize) -> (f32, usize) {
+        let (high, wide) = self.block;
+        let (row, col) = (self.first.0 + row, self.first.1 + col);
+        let mut scale = [0.0];
+        let at = row / high * self.across + col / wide;
+        self.ty.unpack_part(self.data, 0, 0, at, &mut scale);
+        (scale[0], (col / wide + 1) * wide - self.first.1)
+    }
+}
+
 impl Matrix<'_> {
     /// The shape fits the type and the data, or this panics. What was read from a file was checked then.
     fn check(&self) {
@@ -112,7 +128,6 @@ impl Matrix<'_> {
         let bytes = match self.layout {
             Layout::ColMajor { stride, offset } => {
                 assert_eq!(info.block, 1, "{}: column by column", info.name);
-                assert!(self.scales.is_none(), "{}: scales of columns", info.name);
                 match rows * cols {
                     0 => 0,
                     _ => ((cols - 1) * stride + offset + rows) * info.bytes,
@@ -128,7 +143,13 @@ impl Matrix<'_> {
         );
         if let Some(scales) = &self.scales {
             let (high, wide) = scales.block;
-            let n = self.stored_rows().div_ceil(high) * cols.div_ceil(wide);
+            let (down, right) = match self.layout {
+                Layout::ColMajor { offset, .. } => (cols, offset + rows),
+                _ => (self.stored_rows(), cols),
+            };
+            let right = (scales.first.1 + right).div_ceil(wide);
+            assert!(right <= scales.across, "factors of {right} blocks in a row");
+            let n = (scales.first.0 + down).div_ceil(high) * scales.across;
             assert!(
                 scales
                     .ty
@@ -159,24 +180,30 @@ impl Matrix<'_> {
         self.scales.is_some() || matches!(self.ty.info().unpack, Unpack::Rows { .. })
     }
 
-    /// Unpacks `out.len()` values of row `r` from column `first` on, both whole blocks; not for columns.
+    /// Unpacks `out.len()` values of row `r` from column `first` on, both whole blocks.
     fn unpack_part(&self, r: usize, first: usize, out: &mut [f32]) {
+        if let Layout::ColMajor { stride, offset } = self.layout {
+            for (col, v) in (first..).zip(out) {
+                let one = std::slice::from_mut(v);
+                let at = col * stride + offset + r;
+                self.ty.unpack_part(self.data, 0, 0, at, one);
+                if let Some(scales) = &self.scales {
+                    one[0] *= scales.of(col, offset + r).0;
+                }
+            }
+            return;
+        }
         let row = self.stored_row(r);
         self.ty.unpack_part(self.data, self.cols, row, first, out);
         let Some(scales) = &self.scales else { return };
-        let (high, wide) = scales.block;
-        let at = row / high * self.cols.div_ceil(wide);
         let end = first + out.len();
         let mut col = first;
         while col < end {
-            let next = end.min((col / wide + 1) * wide);
-            let mut scale = [0.0];
-            scales
-                .ty
-                .unpack_part(scales.data, 0, 0, at + col / wide, &mut scale);
+            let (scale, behind) = scales.of(row, col);
+            let next = end.min(behind);
             out[col - first..next - first]
                 .iter_mut()
-                .for_each(|v| *v *= scale[0]);
+                .for_each(|v| *v *= scale);
             col = next;
         }
     }

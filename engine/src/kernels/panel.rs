@@ -25,9 +25,7 @@ pub(super) unsafe fn fill<V: Simd>(
     // SAFETY: the caller's.
     unsafe {
         match w.layout {
-            Layout::RowMajor | Layout::Rows { .. } if w.needs_rows() => {
-                fill_rows::<V>(w, rows, cols, panel);
-            }
+            _ if w.needs_rows() => fill_rows::<V>(w, rows, cols, panel),
             Layout::RowMajor | Layout::Rows { .. } => {
                 fill_row_major::<V>(w, rows, cols, panel);
             }
@@ -90,7 +88,7 @@ pub(super) unsafe fn padded<V: Simd>(from: Rows<*const u8>, bytes: usize) -> Row
     padded
 }
 
-/// Rows whose blocks need more than themselves, by the table's functions.
+/// Rows whose values need more than their own blocks, by the table's functions.
 #[inline(always)]
 unsafe fn fill_rows<V: Simd>(
     w: &Matrix<'_>,

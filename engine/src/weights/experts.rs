@@ -226,10 +226,17 @@ impl Finder<'_> {
             let down = mxfp4("down_proj", dim, hidden)?;
             return self.in_turn(dim, moe, hf, both, down);
         }
-        let both = self.unscaled(&hf("gate_up_proj"), &[n, dim, 2 * hidden])?;
-        let down = self.unscaled(&hf("down_proj"), &[n, hidden, dim])?;
-        let turned = |t, rows, cols, stride, offset| {
-            self.slices(t, n, rows, cols, Layout::ColMajor { stride, offset })
+        let both = self.shaped(&hf("gate_up_proj"), &[n, dim, 2 * hidden])?;
+        let down = self.shaped(&hf("down_proj"), &[n, hidden, dim])?;
+        let turned = |t: &Tensor, rows, cols, stride, offset| {
+            let file = &self.checkpoint.name;
+            let scales = scaled::stacked_fp8(file, t, [n, stride], |name| self.tensor(name))?;
+            let layout = Layout::ColMajor { stride, offset };
+            let mut parts = self.slices(t, n, rows, cols, layout)?;
+            for (part, scales) in parts.iter_mut().zip(scales) {
+                part.scales = scales.map(Box::new);
+            }
+            Ok::<_, Error>(parts)
         };
         let down = turned(down, dim, hidden, dim, 0)?;
         if !moe.biases {

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | FP8 in blocks | `X.weight` F8_E4M3 or F8_E5M2 [rows, cols] | `X.weight_scale_inv` [rows / 128, cols / 128], rounded up; the block's shape is `weight_block_size` |
 //! | FP8 by row or tensor | the same | `X.weight_scale` [rows] or [rows, 1]; [] or [1] |
+//! | FP8, stacked experts | `X` [n, inputs, outputs] | `X_scale` [n, 1, outputs] |
 //! | MXFP4 | `X_blocks` U8 [n, rows, cols / 32, 16], two values a byte | `X_scales` U8 [n, rows, cols / 32], exponents |
 //!
 //! A value is its float times its factor, rounded to f32: as transformers computes it before it rounds to bfloat16.
@@ -24,14 +25,33 @@ pub(super) struct BlockScales {
     ty: StoredType,
     /// Rows and columns that share a factor.
     block: (usize, usize),
+    /// Where the matrix begins among the rows that the factors are of.
+    first: usize,
+    /// Factors side by side.
+    across: usize,
     data: Bytes,
 }
 
 impl BlockScales {
+    /// Those of the rows from `first` on.
+    pub(super) fn at_row(&self, first: usize) -> Self {
+        Self {
+            first: self.first + first,
+            ..self.clone()
+        }
+    }
+
+    /// The factors as stored.
+    pub(super) fn bytes(&self) -> &Bytes {
+        &self.data
+    }
+
     pub(super) fn view(&self) -> Scales<'_> {
         Scales {
             ty: self.ty,
             block: self.block,
+            first: (self.first, 0),
+            across: self.across,
             data: &self.data,
         }
     }
@@ -95,8 +115,50 @@ pub(super) fn fp8<'a>(
     Ok(Some(BlockScales {
         ty: scale.ty,
         block,
+        first: 0,
+        across: cols.div_ceil(block.1),
         data: scale.data.clone(),
     }))
+}
+
+/// The factors of stacked, input-major FP8 matrices, [n, inputs, outputs], one an output: `X_scale` [n, 1, outputs]
+/// (Llama 4 Maverick's FP8 files). One entry a matrix, `None` for types that have none.
+///
+/// # Errors
+/// Factors that are missing or have another type or shape, and types that mean nothing without other factors.
+pub(super) fn stacked_fp8<'a>(
+    file: &str,
+    t: &Tensor,
+    [n, outputs]: [usize; 2],
+    tensor: impl Fn(&str) -> Result<&'a Tensor>,
+) -> Result<Vec<Option<BlockScales>>> {
+    if !needs_scales(t.ty) {
+        return Ok(vec![None; n]);
+    }
+    if !matches!(t.ty, StoredType::F8_E4M3 | StoredType::F8_E5M2) {
+        let (found, expected) = (format!("type {}", t.ty), "a tensor of weights");
+        return Err(Error::input(file, &t.name, found, expected));
+    }
+    let scale = tensor(&format!("{}_scale", t.name))?;
+    let shape = [n, 1, outputs];
+    use StoredType::{BF16, F16, F32};
+    if scale.shape != shape || !matches!(scale.ty, F32 | F16 | BF16) {
+        let found = format!("{} {:?}", scale.ty, scale.shape);
+        let expected = format!("F32, F16 or BF16 {shape:?}, a factor an output");
+        return Err(Error::input(file, &scale.name, found, expected));
+    }
+    let each = scale.data.len() / n;
+    let one = |e: usize| {
+        Some(Some(BlockScales {
+            ty: scale.ty,
+            block: (usize::MAX, 1),
+            first: 0,
+            across: outputs,
+            data: scale.data.slice(e * each..(e + 1) * each)?,
+        }))
+    };
+    let all: Option<Vec<_>> = (0..n).map(one).collect();
+    all.ok_or_else(|| Error::input(file, &scale.name, "too few bytes", "those of its shape"))
 }
 
 /// `weight_block_size` of `quantization_config`; 128 by 128 where it says nothing.
@@ -163,6 +225,8 @@ pub fn mxfp4<'a>(
             scales: Some(Box::new(BlockScales {
                 ty: StoredType::F8_E8M0,
                 block: (1, 32),
+                first: 0,
+                across: groups,
                 data: scales.slice(i * each..(i + 1) * each)?,
             })),
         })

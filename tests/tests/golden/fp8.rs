@@ -9,7 +9,30 @@ use fathom_tests::{Reference, golden, open};
 /// By blocks that do not divide the shapes, by row, and by tensor.
 #[test]
 fn fp8_matches_hf_on_the_same_values() {
-    Reference::read(&golden("fp8/logits.safetensors")).assert_same(&open(&golden("fp8")));
+    matches("fp8");
+}
+
+/// Keys' and values' up-projections of a latent, cut out of one matrix inside of its blocks.
+#[test]
+fn fp8_deepseek_v3_matches_hf_on_the_same_values() {
+    matches("fp8_deepseek_v3");
+}
+
+/// Fused q, k, v and gate, up.
+#[test]
+fn fp8_phi3_matches_hf_on_the_same_values() {
+    matches("fp8_phi3");
+}
+
+/// Stacked experts, input-major, with a factor an output.
+#[test]
+fn fp8_llama4_matches_hf_on_the_same_values() {
+    matches("fp8_llama4");
+}
+
+fn matches(name: &str) {
+    let folder = golden(name);
+    Reference::read(&folder.join("logits.safetensors")).assert_same(&open(&folder));
 }
 
 /// One byte of a scale changed is another model: the test above can fail.

@@ -98,6 +98,8 @@ fn scales_multiply_their_blocks_and_rows_alternate() {
         let scales = Scales {
             ty: StoredType::F32,
             block,
+            first: (0, 0),
+            across: per_row,
             data: &bytes,
         };
         for (layout, rows, row) in [
@@ -120,6 +122,35 @@ fn scales_multiply_their_blocks_and_rows_alternate() {
                 for (c, v) in scaled.iter().enumerate() {
                     let factor = factors[at / block.0 * per_row + c / block.1];
                     assert_eq!(*v, plain[at * cols + c] * factor, "{ty}: {r}, {c}");
+                }
+            }
+            check_matmul(&w, 5, noise);
+        }
+        // Input-major, and a part of the rows that the factors are of, beginning inside of a block.
+        if ty.info().block == 1 {
+            let (from, inputs, offset, rows) = (4, 9, 5, 70);
+            let w = Matrix {
+                ty,
+                rows,
+                cols: inputs,
+                layout: Layout::ColMajor {
+                    stride: cols,
+                    offset,
+                },
+                data: &data[from * cols..],
+                scales: Some(Scales {
+                    first: (from, 0),
+                    ..scales
+                }),
+            };
+            let (mut plain, mut scaled) = (vec![0.0; stored * cols], vec![0.0; inputs]);
+            ty.unpack(&data, &mut plain);
+            for r in 0..rows {
+                unpack_row(&w, r, &mut scaled);
+                for (c, v) in scaled.iter().enumerate() {
+                    let (at, col) = (from + c, offset + r);
+                    let factor = factors[at / block.0 * per_row + col / block.1];
+                    assert_eq!(*v, plain[at * cols + col] * factor, "{ty}: {r}, {c}");
                 }
             }
             check_matmul(&w, 5, noise);
