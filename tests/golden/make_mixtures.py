@@ -19,7 +19,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import AutoConfig, AutoModelForCausalLM, DeepseekV2Config, DeepseekV3Config, GptOssConfig, MixtralConfig
-from transformers import Phi3Config, Qwen3MoeConfig
+from transformers import Mxfp4Config, Phi3Config, Qwen3MoeConfig
+from transformers.integrations.mxfp4 import convert_moe_packed_tensors
 
 from make_checkpoints import N_VOCAB, logits_of, make_tokenizer, save_checkpoint, save_logits, write_json
 from make_gguf import check, convert
@@ -158,32 +159,33 @@ def margins(model, tokens):
 
 
 def mxfp4(w):
-    """[.., rows, cols] to the nearest MXFP4 values (OCP Microscaling 1.0): blocks, scales and what they stand for."""
+    """[.., rows, cols] to the nearest MXFP4 values (OCP Microscaling 1.0): blocks and scales."""
     grid = torch.tensor([0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0])
     grid = torch.cat([grid, -grid])
     x = w.reshape(*w.shape[:-1], -1, 32)
     exponent = torch.floor(torch.log2(x.abs().amax(-1).clamp(min=1e-30))) - 2
     scaled = x / torch.exp2(exponent)[..., None]
     codes = (scaled[..., None] - grid).abs().argmin(-1).to(torch.uint8)
-    values = (grid[codes.long()] * torch.exp2(exponent)[..., None]).reshape(w.shape)
-    return (codes[..., 0::2] | (codes[..., 1::2] << 4)), (exponent + 127).to(torch.uint8), values
+    return (codes[..., 0::2] | (codes[..., 1::2] << 4)), (exponent + 127).to(torch.uint8)
+
+
+NOT_MXFP4 = ["model.layers.*.self_attn", "model.layers.*.mlp.router", "model.embed_tokens", "lm_head"]
 
 
 def to_mxfp4(model, folder):
-    """The experts as gpt-oss ships them: `_blocks` and `_scales`, output-major; the model gets the same values."""
+    """The experts as gpt-oss ships them: `_blocks` and `_scales`, output-major; the model gets what transformers unpacks of them."""
     tensors = load_file(folder / "model.safetensors")
     with torch.no_grad():
         for name, p in model.named_parameters():
             if name.endswith(("experts.gate_up_proj", "experts.down_proj")):
-                blocks, scales, values = mxfp4(p.transpose(1, 2))
-                p.copy_(values.transpose(1, 2))
+                blocks, scales = mxfp4(p.transpose(1, 2))
+                p.copy_(convert_moe_packed_tensors(blocks, scales, dtype=torch.float32))
                 del tensors[name]
                 tensors[f"{name}_blocks"], tensors[f"{name}_scales"] = blocks.contiguous(), scales.contiguous()
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
     config = json.loads((folder / "config.json").read_text())
     config["quantization_config"] = dict(
-        quant_method="mxfp4", modules_to_not_convert=["model.layers.*.self_attn", "model.layers.*.mlp.router",
-                                                      "model.embed_tokens", "lm_head"])
+        quant_method="mxfp4", modules_to_not_convert=NOT_MXFP4)
     write_json(folder / "config.json", config)
 
 
@@ -245,6 +247,12 @@ def make(llama_cpp, name):
         add_draft_head(folder)
     if name == "gpt_oss_mxfp4":
         to_mxfp4(model, folder)
+        as_shipped = Mxfp4Config(dequantize=True, modules_to_not_convert=NOT_MXFP4)
+        whole = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, quantization_config=as_shipped, **EAGER).float().eval()
+        worst = max(float((logits_of(whole, t) - logits_of(model, t)).abs().max()) for t in tokens)
+        print(f"  loaded by transformers from its blocks: differs by {worst:.1e}")
+        assert worst < 2e-5
     else:
         model = load(folder)
     (folder / "generation_config.json").unlink(missing_ok=True)

@@ -162,6 +162,12 @@ fn gpt_oss_matches_hf() {
     matches("gpt_oss");
 }
 
+/// Experts in MXFP4: in safetensors as it ships, and as llama.cpp's converter repacks them.
+#[test]
+fn gpt_oss_mxfp4_matches_hf() {
+    matches("gpt_oss_mxfp4");
+}
+
 #[test]
 fn gpt_oss_faults_show() {
     let first = [("no-window", 8), ("no-sinks", 0), ("no-expert-bias", 0)];
