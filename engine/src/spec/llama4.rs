@@ -8,242 +8,128 @@
 use serde_json::json;
 
 use super::families::{GgufSource, HfSource};
+use super::sizes::Sizes;
 use super::{
-    Activation, Attention, Ffn, LayerSpec, Mask, ModelSpec, Moe, Norm, Pairing, QkNorm,
-    QkNormOrder, Residual, Rope, RopePrecision, ScoreOn, Scoring, Temperature, rope,
+    Activation, Attention, Ffn, LayerSpec, Mask, ModelSpec, Moe, Norm, NormKind, Pairing, QkNorm,
+    QkNormOrder, Rope, ScoreOn, Scoring, Temperature, llama4_layers, rope,
 };
 use crate::Result;
+
+const CLASS: Sizes = Sizes {
+    dim: 5120,
+    n_heads: 40,
+    n_kv_heads: 8,
+    head_dim: 128,
+    hidden_dim: 8192,
+    n_vocab: 202_048,
+    context_length: 131_072,
+    norm: Norm::rms(1e-5),
+    ..Sizes::NONE
+};
 
 /// From `config.json` (of a text model, or the `text_config` of one with a vision tower).
 pub fn from_hf(source: &HfSource<'_>) -> Result<ModelSpec> {
     let keys = &source.keys;
     keys.must_be("hidden_act", &json!("silu"))?;
-    let n_layers = keys.layers("num_hidden_layers")?;
-    let dim = keys.opt_size("hidden_size")?.unwrap_or(5120);
-    let n_heads = keys.opt_size("num_attention_heads")?.unwrap_or(40);
-    let head_dim = keys.opt_size("head_dim")?.unwrap_or(128);
-    let as_flag = |v: &serde_json::Value| {
-        v.as_u64()
-            .filter(|n| *n <= 1)
-            .map(|n| n == 1)
-            .or(v.as_bool())
+    let sizes = Sizes::from_hf(source, &CLASS)?;
+    let (n, expert_dim) = (sizes.n_layers, sizes.hidden_dim);
+    let n_experts = keys.opt_size("num_local_experts")?.unwrap_or(16);
+    let n_used = keys.opt_size("num_experts_per_tok")?.unwrap_or(1);
+    let temperature = Temperature {
+        floor: keys.positive_or("floor_scale", 8192.0)?,
+        scale: keys.opt_number("attn_scale")?.unwrap_or(0.1),
     };
-    let interval = keys.opt_size("no_rope_layer_interval")?.unwrap_or(4);
-    let roped = keys
-        .opt_list(
-            "no_rope_layers",
-            "a list of 0 (no positions) and 1, one a layer",
-            as_flag,
-        )?
-        .unwrap_or_else(|| (0..n_layers).map(|i| (i + 1) % interval != 0).collect());
-    // A chunk size of null switches chunks off (and is not the default, which an absent key means).
-    let chunk = match keys.opt_size("attention_chunk_size")? {
-        None if keys.is_null("attention_chunk_size") => None,
-        size => Some(size.unwrap_or(8192)),
-    };
-    let chunked = keys
-        .opt_list(
-            "layer_types",
-            "a list of chunked_attention and full_attention, one a layer",
-            |v| match v.as_str()? {
-                "chunked_attention" => Some(true),
-                "full_attention" => Some(false),
-                _ => None,
-            },
-        )?
-        .unwrap_or_else(|| roped.iter().map(|r| *r && chunk.is_some()).collect());
-    let step = keys.opt_size("interleave_moe_layer_step")?.unwrap_or(1);
-    let as_index = |v: &serde_json::Value| v.as_u64().map(|n| n as usize);
-    let moe = match keys.opt_list("moe_layers", "a list of layer indices", as_index)? {
-        Some(layers) => (0..n_layers).map(|i| layers.contains(&i)).collect(),
-        None if keys.get("moe_layers").is_some() => vec![false; n_layers],
-        None => (0..n_layers)
-            .map(|i| (i + 1) % step == 0)
-            .collect::<Vec<_>>(),
-    };
-    let expert_dim = keys.opt_size("intermediate_size")?.unwrap_or(8192);
-    let shape = Shape {
-        n_heads,
-        n_kv_heads: keys.opt_size("num_key_value_heads")?.unwrap_or(8),
-        head_dim,
-        eps: keys.positive_or("rms_norm_eps", 1e-5)? as f32,
-        bias: keys.flag_or("attention_bias", false)?,
-        rope: rope::from_hf(keys, source.file, head_dim, 500_000.0, Pairing::Interleaved)?,
+    let tuning = keys.flag_or("attn_temperature_tuning", true)?;
+    let dense_dim = keys.opt_size("intermediate_size_mlp")?.unwrap_or(16384);
+    let pairing = Pairing::Interleaved;
+    let parts = Parts {
+        rope: rope::from_hf(keys, source.file, sizes.head_dim, 500_000.0, pairing)?,
         qk_norm: keys.flag_or("use_qk_norm", true)?,
-        temperature: Temperature {
-            floor: keys.positive_or("floor_scale", 8192.0)?,
-            scale: keys.opt_number("attn_scale")?.unwrap_or(0.1),
+        bias: keys.flag_or("attention_bias", false)?,
+        temperature: tuning.then_some(temperature),
+        moe: moe([n_experts, n_used], expert_dim, expert_dim),
+        sizes: Sizes {
+            hidden_dim: dense_dim,
+            ..sizes
         },
-        tuning: keys.flag_or("attn_temperature_tuning", true)?,
-        n_experts: keys.opt_size("num_local_experts")?.unwrap_or(16),
-        n_used: keys.opt_size("num_experts_per_tok")?.unwrap_or(1),
-        expert_dim,
-        shared_dim: expert_dim,
-        dense_dim: keys.opt_size("intermediate_size_mlp")?.unwrap_or(16384),
     };
-    for (key, len) in [
-        ("no_rope_layers", roped.len()),
-        ("layer_types", chunked.len()),
-    ] {
-        if len < n_layers {
-            return Err(keys.error(key, &format!("{n_layers} entries, one a layer")));
-        }
-    }
-    if chunked.iter().any(|c| *c) && chunk.is_none() {
-        return Err(keys.error(
-            "attention_chunk_size",
-            "a number of tokens, as layer_types has chunks",
-        ));
-    }
-    let mask = |i: usize| {
-        if chunked[i] {
-            Mask::Chunk(chunk.unwrap_or(usize::MAX))
-        } else {
-            Mask::Full
-        }
-    };
-    let layers = (0..n_layers)
-        .map(|i| shape.layer(roped[i], mask(i), moe[i]))
-        .collect();
-    Ok(ModelSpec {
-        n_vocab: keys.opt_size("vocab_size")?.unwrap_or(202_048),
-        context_length: keys.opt_size("max_position_embeddings")?.unwrap_or(131_072),
-        tied_head: source.tied.unwrap_or(false),
-        ..shape.model(dim, layers)
-    })
+    let roped = llama4_layers::roped(keys, n)?;
+    let masks = llama4_layers::masks(keys, &roped)?;
+    let mixed = llama4_layers::mixed(keys, n)?;
+    let layer = |i: usize| parts.layer(roped[i], masks[i], mixed[i]);
+    Ok(parts.sizes.model("llama4", (0..n).map(layer).collect()))
 }
 
 /// From GGUF metadata.
 pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
     let keys = &source.keys;
-    let n_layers = keys.layers("block_count")?;
-    let dim = keys.size("embedding_length")?;
-    let n_heads = keys.size("attention.head_count")?;
-    let head_dim = keys
-        .opt_size("attention.key_length")?
-        .unwrap_or(dim / n_heads);
-    keys.must_be("attention.value_length", &json!(head_dim))?;
-    let rotary_dim = keys.opt_size("rope.dimension_count")?.unwrap_or(head_dim);
-    let n_experts = keys.size("expert_count")?;
+    let sizes = Sizes::from_gguf(source, NormKind::Rms)?;
+    let (n, used) = (keys.size("expert_count")?, keys.size("expert_used_count")?);
     let expert_dim = keys.size("expert_feed_forward_length")?;
-    let shape = Shape {
-        n_heads,
-        n_kv_heads: keys.opt_size("attention.head_count_kv")?.unwrap_or(n_heads),
-        head_dim,
-        eps: keys.positive_or("attention.layer_norm_rms_epsilon", 0.0)? as f32,
+    let shared = keys.opt_size("expert_shared_feed_forward_length")?;
+    let factors = source.rope_factors.as_deref();
+    let parts = Parts {
+        rope: rope::from_gguf(keys, sizes.head_dim, factors, Pairing::Interleaved)?,
+        qk_norm: n != 128,
         bias: false,
-        rope: rope::from_gguf(
-            keys,
-            rotary_dim,
-            source.rope_factors.as_deref(),
-            Pairing::Interleaved,
-        )?,
-        qk_norm: n_experts != 128,
-        temperature: Temperature {
+        temperature: Some(Temperature {
             floor: 8192.0,
             scale: 0.1,
-        },
-        tuning: true,
-        n_experts,
-        n_used: keys.size("expert_used_count")?,
-        expert_dim,
-        shared_dim: keys
-            .opt_size("expert_shared_feed_forward_length")?
-            .unwrap_or(expert_dim),
-        dense_dim: keys.size("feed_forward_length")?,
+        }),
+        moe: moe([n, used], expert_dim, shared.unwrap_or(expert_dim)),
+        sizes,
     };
     let step = keys.opt_size("interleave_moe_layer_step")?.unwrap_or(1);
-    let chunk = keys.opt_size("attention.chunk_size")?.unwrap_or(8192);
-    let layers = (0..n_layers).map(|i| {
-        let roped = (i + 1) % 4 != 0;
-        shape.layer(
-            roped,
-            if roped {
-                Mask::Chunk(chunk)
-            } else {
-                Mask::Full
-            },
-            (i + 1) % step == 0,
-        )
-    });
-    Ok(ModelSpec {
-        n_vocab: source.n_vocab,
-        context_length: keys.opt_size("context_length")?.unwrap_or(0),
-        tied_head: source.tied,
-        ..shape.model(dim, layers.collect())
-    })
+    let chunk = Mask::Chunk(keys.opt_size("attention.chunk_size")?.unwrap_or(8192));
+    let layer = |nth: usize| match nth % 4 {
+        0 => parts.layer(false, Mask::Full, nth.is_multiple_of(step)),
+        _ => parts.layer(true, chunk, nth.is_multiple_of(step)),
+    };
+    let layers = (1..=sizes.n_layers).map(layer).collect();
+    Ok(sizes.model("llama4", layers))
 }
 
-struct Shape {
-    n_heads: usize,
-    n_kv_heads: usize,
-    head_dim: usize,
-    eps: f32,
-    bias: bool,
+/// What the layers are made of.
+struct Parts {
+    /// `hidden_dim` is that of the dense layers.
+    sizes: Sizes,
     rope: Rope,
     qk_norm: bool,
-    temperature: Temperature,
-    tuning: bool,
-    n_experts: usize,
-    n_used: usize,
-    expert_dim: usize,
-    shared_dim: usize,
-    dense_dim: usize,
+    bias: bool,
+    temperature: Option<Temperature>,
+    moe: Ffn,
 }
 
-impl Shape {
-    fn layer(&self, roped: bool, mask: Mask, moe: bool) -> LayerSpec {
-        let activation = Activation::Silu;
+impl Parts {
+    fn layer(&self, roped: bool, mask: Mask, mixed: bool) -> LayerSpec {
+        let plain = self.sizes.layer(Activation::Silu);
         let qk_norm = QkNorm {
             order: QkNormOrder::AfterRope,
             weighted: false,
             plus_one: false,
-            eps: self.eps,
+            eps: self.sizes.norm.eps,
         };
         LayerSpec {
             attention: Attention {
                 rope: roped.then(|| self.rope.clone()),
                 qk_norm: (roped && self.qk_norm).then_some(qk_norm),
-                temperature: (!roped && self.tuning).then_some(self.temperature),
+                temperature: self.temperature.filter(|_| !roped),
                 qkv_bias: self.bias,
                 out_bias: self.bias,
-                ..Attention::grouped(self.n_heads, self.n_kv_heads, self.head_dim)
+                ..self.sizes.attention()
             },
             mask,
-            ffn: if moe {
-                Ffn::Moe(Moe {
-                    shared_hidden_dim: Some(self.shared_dim),
-                    scoring: Scoring::Sigmoid,
-                    score_on: ScoreOn::Input,
-                    ..Moe::plain(self.n_experts, self.n_used, self.expert_dim, activation)
-                })
-            } else {
-                Ffn::Dense {
-                    hidden_dim: self.dense_dim,
-                    activation,
-                }
-            },
-            residual: Residual::Sequential,
-            attn_norm: Some(Norm::rms(self.eps)),
-            attn_post_norm: None,
-            ffn_norm: Some(Norm::rms(self.eps)),
-            ffn_post_norm: None,
+            ffn: if mixed { self.moe.clone() } else { plain.ffn },
+            ..plain
         }
     }
+}
 
-    fn model(&self, dim: usize, layers: Vec<LayerSpec>) -> ModelSpec {
-        ModelSpec {
-            family: "llama4".into(),
-            dim,
-            n_vocab: 0,
-            context_length: 0,
-            embedding_scale: 1.0,
-            layers,
-            final_norm: Norm::rms(self.eps),
-            logit_scale: 1.0,
-            logit_softcap: None,
-            tied_head: false,
-            rope_precision: RopePrecision::F64,
-        }
-    }
+fn moe([n, used]: [usize; 2], hidden_dim: usize, shared: usize) -> Ffn {
+    Ffn::Moe(Moe {
+        shared_hidden_dim: Some(shared),
+        scoring: Scoring::Sigmoid,
+        score_on: ScoreOn::Input,
+        ..Moe::plain(n, used, hidden_dim, Activation::Silu)
+    })
 }

@@ -10,6 +10,7 @@
 //! | `families.rs` | the table of families; from a checkpoint to a spec |
 //! | `llama.rs`, `llama4.rs` .. | the families, each from `config.json` and from GGUF metadata |
 //! | `sizes.rs` | what nearly all families have in common |
+//! | `latent.rs`, `longrope.rs` | latent attention and LongRoPE, read under both spellings |
 //! | `rope.rs` | inverse frequencies of every kind of scaling |
 
 mod check;
@@ -22,8 +23,10 @@ mod gemma2;
 mod gemma3;
 mod gpt_oss;
 pub mod keys;
+mod latent;
 mod llama;
 mod llama4;
+mod llama4_layers;
 mod longrope;
 mod mistral;
 mod mixtral;

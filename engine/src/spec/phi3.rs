@@ -51,24 +51,8 @@ pub fn from_hf(source: &HfSource<'_>) -> Result<ModelSpec> {
 pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
     let keys = &source.keys;
     let rotary_dim = keys.size("rope.dimension_count")?;
-    let sizes = Sizes {
-        n_layers: keys.layers("block_count")?,
-        dim: keys.size("embedding_length")?,
-        n_heads: keys.size("attention.head_count")?,
-        hidden_dim: keys.size("feed_forward_length")?,
-        n_vocab: source.n_vocab,
-        context_length: keys.opt_size("context_length")?.unwrap_or(0),
-        norm: Norm::rms(keys.positive_or("attention.layer_norm_rms_epsilon", 0.0)? as f32),
-        tied: source.tied,
-        ..CLASS
-    };
-    let sizes = Sizes {
-        n_kv_heads: keys
-            .opt_size("attention.head_count_kv")?
-            .unwrap_or(sizes.n_heads),
-        head_dim: sizes.dim / sizes.n_heads,
-        ..sizes
-    };
+    let sizes = Sizes::of_any_heads(source, NormKind::Rms)?;
+    keys.must_be("attention.value_length", &json!(sizes.head_dim))?;
     // 0: none.
     let window = keys.opt_number("attention.sliding_window")?;
     let window = window.filter(|n| *n > 0.0).map(|n| n as usize);

@@ -35,6 +35,20 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// Nothing supplied: the file must say.
+    pub const NONE: Self = Self {
+        n_layers: 0,
+        dim: 0,
+        n_heads: 0,
+        n_kv_heads: 0,
+        head_dim: 0,
+        hidden_dim: 0,
+        n_vocab: 0,
+        context_length: 0,
+        norm: Norm::rms(1e-6),
+        tied: false,
+    };
+
     /// From `config.json`. `class` is what the family's class in transformers supplies where the file is silent, as
     /// nested text models are about all that equals it; 0 there: the file must say (`n_kv_heads`: as many as query
     /// heads; `head_dim`: `dim / n_heads`).
@@ -84,19 +98,28 @@ impl Sizes {
         })
     }
 
-    /// From GGUF metadata, where norms multiply by their weights as they are stored.
+    /// From GGUF metadata, where norms multiply by their weights as they are stored; for heads whose values are as wide
+    /// as their keys, all of which is rotated.
     ///
     /// # Errors
     /// A missing or ill-typed key, named.
     pub fn from_gguf(source: &GgufSource<'_>, norm: NormKind) -> Result<Self> {
+        let (keys, sizes) = (&source.keys, Self::of_any_heads(source, norm)?);
+        keys.must_be("attention.value_length", &Value::from(sizes.head_dim))?;
+        keys.must_be("rope.dimension_count", &Value::from(sizes.head_dim))?;
+        Ok(sizes)
+    }
+
+    /// As [`Self::from_gguf`], for any heads; `head_dim` is that of a cached key.
+    ///
+    /// # Errors
+    /// A missing or ill-typed key, named.
+    pub fn of_any_heads(source: &GgufSource<'_>, norm: NormKind) -> Result<Self> {
         let keys = &source.keys;
         let dim = keys.size("embedding_length")?;
         let n_heads = keys.size("attention.head_count")?;
         let n_kv_heads = keys.opt_size("attention.head_count_kv")?;
         let head_dim = keys.opt_size("attention.key_length")?;
-        let head_dim = head_dim.unwrap_or(dim / n_heads);
-        keys.must_be("attention.value_length", &Value::from(head_dim))?;
-        keys.must_be("rope.dimension_count", &Value::from(head_dim))?;
         let eps = match norm {
             NormKind::Rms => "attention.layer_norm_rms_epsilon",
             NormKind::Layer => "attention.layer_norm_epsilon",
@@ -106,7 +129,7 @@ impl Sizes {
             dim,
             n_heads,
             n_kv_heads: n_kv_heads.unwrap_or(n_heads),
-            head_dim,
+            head_dim: head_dim.unwrap_or(dim / n_heads),
             hidden_dim: keys.size("feed_forward_length")?,
             n_vocab: source.n_vocab,
             context_length: keys.opt_size("context_length")?.unwrap_or(0),
