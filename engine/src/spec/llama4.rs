@@ -9,10 +9,7 @@ use serde_json::json;
 
 use super::families::{GgufSource, HfSource};
 use super::sizes::Sizes;
-use super::{
-    Activation, Attention, Ffn, LayerSpec, Mask, ModelSpec, Moe, Norm, NormKind, Pairing, QkNorm,
-    QkNormOrder, Rope, ScoreOn, Scoring, Temperature, llama4_layers, rope,
-};
+use super::{Mask, ModelSpec, Norm, NormKind, Pairing, Temperature, llama4_layers, rope};
 use crate::Result;
 
 const CLASS: Sizes = Sizes {
@@ -42,12 +39,12 @@ pub fn from_hf(source: &HfSource<'_>) -> Result<ModelSpec> {
     let tuning = keys.flag_or("attn_temperature_tuning", true)?;
     let dense_dim = keys.opt_size("intermediate_size_mlp")?.unwrap_or(16384);
     let pairing = Pairing::Interleaved;
-    let parts = Parts {
+    let parts = llama4_layers::Parts {
         rope: rope::from_hf(keys, source.file, sizes.head_dim, 500_000.0, pairing)?,
         qk_norm: keys.flag_or("use_qk_norm", true)?,
         bias: keys.flag_or("attention_bias", false)?,
         temperature: tuning.then_some(temperature),
-        moe: moe([n_experts, n_used], expert_dim, expert_dim),
+        moe: llama4_layers::moe([n_experts, n_used], expert_dim, expert_dim),
         sizes: Sizes {
             hidden_dim: dense_dim,
             ..sizes
@@ -68,7 +65,7 @@ pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
     let expert_dim = keys.size("expert_feed_forward_length")?;
     let shared = keys.opt_size("expert_shared_feed_forward_length")?;
     let factors = source.rope_factors.as_deref();
-    let parts = Parts {
+    let parts = llama4_layers::Parts {
         rope: rope::from_gguf(keys, sizes.head_dim, factors, Pairing::Interleaved)?,
         qk_norm: n != 128,
         bias: false,
@@ -76,7 +73,7 @@ pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
             floor: 8192.0,
             scale: 0.1,
         }),
-        moe: moe([n, used], expert_dim, shared.unwrap_or(expert_dim)),
+        moe: llama4_layers::moe([n, used], expert_dim, shared.unwrap_or(expert_dim)),
         sizes,
     };
     let step = keys.opt_size("interleave_moe_layer_step")?.unwrap_or(1);
@@ -87,49 +84,4 @@ pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
     };
     let layers = (1..=sizes.n_layers).map(layer).collect();
     Ok(sizes.model("llama4", layers))
-}
-
-/// What the layers are made of.
-struct Parts {
-    /// `hidden_dim` is that of the dense layers.
-    sizes: Sizes,
-    rope: Rope,
-    qk_norm: bool,
-    bias: bool,
-    temperature: Option<Temperature>,
-    moe: Ffn,
-}
-
-impl Parts {
-    fn layer(&self, roped: bool, mask: Mask, mixed: bool) -> LayerSpec {
-        let plain = self.sizes.layer(Activation::Silu);
-        let qk_norm = QkNorm {
-            order: QkNormOrder::AfterRope,
-            weighted: false,
-            plus_one: false,
-            eps: self.sizes.norm.eps,
-        };
-        LayerSpec {
-            attention: Attention {
-                rope: roped.then(|| self.rope.clone()),
-                qk_norm: (roped && self.qk_norm).then_some(qk_norm),
-                temperature: self.temperature.filter(|_| !roped),
-                qkv_bias: self.bias,
-                out_bias: self.bias,
-                ..self.sizes.attention()
-            },
-            mask,
-            ffn: if mixed { self.moe.clone() } else { plain.ffn },
-            ..plain
-        }
-    }
-}
-
-fn moe([n, used]: [usize; 2], hidden_dim: usize, shared: usize) -> Ffn {
-    Ffn::Moe(Moe {
-        shared_hidden_dim: Some(shared),
-        scoring: Scoring::Sigmoid,
-        score_on: ScoreOn::Input,
-        ..Moe::plain(n, used, hidden_dim, Activation::Silu)
-    })
 }

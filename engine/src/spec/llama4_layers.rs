@@ -1,11 +1,67 @@
-//! Which layers of a Llama 4 have positions, chunks and experts: by the lists of `config.json`, or by their periods where it
-//! has none.
+//! The layers of a Llama 4, and which of them have positions, chunks and experts: by the lists of `config.json`, or by their
+//! periods where it has none.
 
 use serde_json::Value;
 
-use super::Mask;
 use super::keys::Keys;
+use super::sizes::Sizes;
+use super::{
+    Activation, Attention, Ffn, LayerSpec, Mask, Moe, QkNorm, QkNormOrder, Rope, ScoreOn, Scoring,
+    Temperature,
+};
 use crate::Result;
+
+/// What the layers are made of.
+pub struct Parts {
+    /// `hidden_dim` is that of the dense layers.
+    pub sizes: Sizes,
+    /// Of the layers with positions.
+    pub rope: Rope,
+    /// Those have a norm on queries and keys.
+    pub qk_norm: bool,
+    /// Biases of attention.
+    pub bias: bool,
+    /// Of the layers without positions.
+    pub temperature: Option<Temperature>,
+    /// Of the layers with experts.
+    pub moe: Ffn,
+}
+
+impl Parts {
+    /// One layer.
+    pub fn layer(&self, roped: bool, mask: Mask, mixed: bool) -> LayerSpec {
+        let plain = self.sizes.layer(Activation::Silu);
+        let qk_norm = QkNorm {
+            order: QkNormOrder::AfterRope,
+            weighted: false,
+            plus_one: false,
+            eps: self.sizes.norm.eps,
+        };
+        LayerSpec {
+            attention: Attention {
+                rope: roped.then(|| self.rope.clone()),
+                qk_norm: (roped && self.qk_norm).then_some(qk_norm),
+                temperature: self.temperature.filter(|_| !roped),
+                qkv_bias: self.bias,
+                out_bias: self.bias,
+                ..self.sizes.attention()
+            },
+            mask,
+            ffn: if mixed { self.moe.clone() } else { plain.ffn },
+            ..plain
+        }
+    }
+}
+
+/// `used` of `n` experts, and the shared one.
+pub fn moe([n, used]: [usize; 2], hidden_dim: usize, shared: usize) -> Ffn {
+    Ffn::Moe(Moe {
+        shared_hidden_dim: Some(shared),
+        scoring: Scoring::Sigmoid,
+        score_on: ScoreOn::Input,
+        ..Moe::plain(n, used, hidden_dim, Activation::Silu)
+    })
+}
 
 /// Layers with a rotary embedding, one entry each of `n`.
 ///
