@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `local.rs` | the engine: shared beginnings evaluated once, answers decoded together |
 //! | `larger.rs` | a model larger than memory: what is in memory at once |
+//! | `disk.rs` | what the disk under a checkpoint delivers by itself |
 //! | `evaluation.rs` | a group of requests on one tree |
 //! | `sharing.rs` | which prompts of a group continue which |
 //! | `rate.rs` | how long the engine will take, from a short probe |
@@ -13,6 +14,7 @@
 //! A [`Backend`] is handed groups of [`Request`]s. It may evaluate a beginning that several of them have in common
 //! once, and several answers at a time; what it returns for a request must not depend on the others.
 
+pub mod disk;
 mod evaluation;
 pub mod generation;
 pub mod larger;

@@ -1,6 +1,6 @@
 //! The options that choose a model, and the model they choose.
 
-use std::path::Path;
+use std::path::PathBuf;
 
 use fathom_engine::Model;
 use fathom_engine::variant::Variant;
@@ -42,19 +42,23 @@ pub struct FaultArgs {
 impl ModelArgs {
     /// Opens the model.
     pub fn open(&self) -> Result<Model> {
-        if self.model == "builtin" {
-            return builtin::open();
+        match self.path()? {
+            Some(path) => Ok(Model::open(&path, self.allow_unknown_keys)?),
+            None => builtin::open(),
         }
-        let fetched = match Source::is_meant(&self.model) {
-            true => Some(snapshot::model(
-                &Source::parse(&self.model)?,
-                &Settings::from_env()?,
-                &Stop::on_signals()?,
-            )?),
-            false => None,
-        };
-        let path = fetched.as_deref().unwrap_or(Path::new(&self.model));
-        Ok(Model::open(path, self.allow_unknown_keys)?)
+    }
+
+    /// Where the model is, a hub's once it is fetched; `None` for the built-in one.
+    pub fn path(&self) -> Result<Option<PathBuf>> {
+        if self.model == "builtin" {
+            return Ok(None);
+        }
+        if !Source::is_meant(&self.model) {
+            return Ok(Some(self.model.clone().into()));
+        }
+        let (source, settings) = (Source::parse(&self.model)?, Settings::from_env()?);
+        let path = snapshot::model(&source, &settings, &Stop::on_signals()?)?;
+        Ok(Some(path))
     }
 
     /// Opens the model with a fault.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use fathom_engine::model::NUMERIC_VERSION;
 use serde_json::Value;
 
-use crate::backend::Backend;
 use crate::backend::local::{Local, Read};
+use crate::backend::{Backend, disk};
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::{args, out, summary};
 use crate::layout::Layout;
@@ -172,7 +172,10 @@ pub fn run(args: &Args) -> Result<()> {
     if matches!(executed, Ok(()) | Err(Error::Interrupted)) {
         let counted = scores::write(folder.dir())?;
         if let Some(read) = backend.read() {
-            folder.manifest.environment.extend(tell_read(&read));
+            folder
+                .manifest
+                .environment
+                .extend(tell_read(&read, &args.model));
         }
         if executed.is_ok() {
             folder.manifest.finished = clock::now();
@@ -197,19 +200,26 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 /// Says what a model larger than memory was read for, and returns it for the manifest.
-fn tell_read(read: &Read) -> [(String, Value); 3] {
+fn tell_read(read: &Read, model: &ModelArgs) -> [(String, Value); 4] {
+    let peak = peak_rss_bytes();
+    let disk = model.path().ok().flatten();
+    let disk = disk.and_then(|path| disk::read_speed(&path));
+    let by_itself = disk.map_or(String::new(), |speed| {
+        format!(" (the disk by itself: {}/s)", show_bytes(speed as u64))
+    });
     eprintln!(
-        "fathom: layer by layer: {} passes over the weights, {} read from the disk in {:.0} s, {}/s; peak memory {}",
+        "fathom: layer by layer: {} passes over the weights, {} read from the disk in {:.0} s, {}/s{by_itself}; peak memory {}",
         read.passes,
         show_bytes(read.bytes),
         read.seconds,
         show_bytes((read.bytes as f64 / read.seconds.max(1e-9)) as u64),
-        show_bytes(peak_rss_bytes())
+        show_bytes(peak)
     );
-    let facts: [(&str, Value); 3] = [
+    let facts: [(&str, Value); 4] = [
         ("passes_over_weights", read.passes.into()),
         ("disk_bytes_read", read.bytes.into()),
-        ("peak_memory", peak_rss_bytes().into()),
+        ("disk_bytes_per_second", disk.map(f64::round).into()),
+        ("peak_memory", peak.into()),
     ];
     facts.map(|(k, v)| (k.to_owned(), v))
 }
