@@ -150,7 +150,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-shared-expert",
         summary: "shared expert missing",
-        source: "a plausible omission",
+        source: "ATOM #1520",
         edit: Edit::Layers(|l| moe(l, |m| m.shared_hidden_dim = None)),
     },
     Fault {
@@ -300,7 +300,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-expert-clamp",
         summary: "gates and ups of the experts not clamped",
-        source: "a plausible omission",
+        source: "sglang #39920",
         edit: Edit::Layers(|l| {
             moe(l, |m| {
                 if let Activation::ClampedSwiglu { limit, .. } = &mut m.activation {
@@ -354,7 +354,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-choice-bias",
         summary: "bias on the choice of experts missing",
-        source: "a plausible omission",
+        source: "Megatron-Bridge #4657",
         edit: Edit::Layers(|l| moe(l, |m| m.choice_bias = ChoiceBias::None)),
     },
     Fault {
