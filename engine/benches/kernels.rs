@@ -75,13 +75,6 @@ fn stored(ty: StoredType, rows: usize, cols: usize) -> Vec<u8> {
     data
 }
 
-fn one_thread() -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .build()
-        .expect("a thread")
-}
-
 fn matmul(c: &mut Criterion) {
     let mut group = c.benchmark_group("matmul");
     let shapes = [
@@ -100,7 +93,6 @@ fn matmul(c: &mut Criterion) {
         (StoredType::Q6_K, 8192, 2048, 1),
         (StoredType::BF16, 8192, 2048, 1),
     ];
-    let pool = one_thread();
     for (ty, rows, cols, n) in shapes {
         let data = stored(ty, rows, cols);
         let w = Matrix {
@@ -116,7 +108,7 @@ fn matmul(c: &mut Criterion) {
         bound(&format!("matmul/{name}"), flop, data.len());
         group.throughput(Throughput::Elements(flop as u64));
         group.bench_function(name, |b| {
-            pool.install(|| b.iter(|| kernels::matmul(black_box(&x), n, &w, &mut y)));
+            b.iter(|| kernels::matmul(black_box(&x), n, &w, &mut y));
         });
     }
     group.finish();
@@ -191,7 +183,6 @@ fn rows(c: &mut Criterion) {
 /// One token's product is unpacking and little else.
 fn unpack(c: &mut Criterion) {
     let mut group = c.benchmark_group("unpack");
-    let pool = one_thread();
     for &ty in StoredType::ALL {
         let (rows, cols) = (256, 1024);
         let data = stored(ty, rows, cols);
@@ -207,7 +198,7 @@ fn unpack(c: &mut Criterion) {
         bound(&format!("unpack/{ty}"), 2 * rows * cols, data.len());
         group.throughput(Throughput::Bytes(data.len() as u64));
         group.bench_function(BenchmarkId::from_parameter(ty), |b| {
-            pool.install(|| b.iter(|| kernels::matmul(black_box(&x), 1, &w, &mut y)));
+            b.iter(|| kernels::matmul(black_box(&x), 1, &w, &mut y));
         });
     }
     group.finish();

@@ -15,10 +15,8 @@
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use rayon::prelude::*;
-
 use crate::angles::Angles;
-use crate::kernels::{self, KvBlocks, Product, Scores, Scratch};
+use crate::kernels::{self, KvBlocks, Product, Scores, Scratch, team};
 use crate::layer_major::Reader;
 use crate::model::Model;
 use crate::spec::{Attention, Ffn, LayerSpec, Norm, NormKind, QkNormOrder, Residual};
@@ -299,10 +297,10 @@ fn attend(
         kernels::attend(&tile_q, &visible, &kv, &scores, &sinks, &mut out, scratch);
         Ok(out)
     };
-    let parts: Vec<Vec<f32>> = tasks
-        .par_iter()
-        .map_init(Scratch::default, work)
-        .collect::<Result<_>>()?;
+    let parts = team::map(tasks.len(), Scratch::default, |scratch, i| {
+        work(scratch, &tasks[i])
+    });
+    let parts: Vec<Vec<f32>> = parts.into_iter().collect::<Result<_>>()?;
     let mut out = vec![0.0; rows.len() * a.n_heads * vd];
     for (task, part) in tasks.iter().zip(&parts) {
         let width = task.heads.len() * vd;

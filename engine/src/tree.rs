@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use crate::cache::LayerCache;
 use crate::forward::{self, Row};
+use crate::kernels::team::Team;
 use crate::layer_major::LayerMajor;
 use crate::model::Model;
 use crate::spec::{Mask, ModelSpec};
@@ -186,7 +187,7 @@ pub struct PromptTree<'m> {
     spans: BTreeMap<SpanId, Span>,
     next: usize,
     tile: usize,
-    pool: rayon::ThreadPool,
+    team: Team,
     worked: u64,
     passes: u64,
     layer_major: Option<LayerMajor>,
@@ -198,18 +199,15 @@ impl<'m> PromptTree<'m> {
     /// # Errors
     /// The system refuses to start threads.
     pub fn new(model: &'m Model, options: TreeOptions) -> Result<Self> {
-        let pool = rayon::ThreadPoolBuilder::new()
-            .num_threads(options.threads)
-            .build()
-            .map_err(|e| {
-                Error::Unsupported(format!("cannot start {} threads: {e}", options.threads))
-            })?;
+        let team = Team::new(options.threads).map_err(|e| {
+            Error::Unsupported(format!("cannot start {} threads: {e}", options.threads))
+        })?;
         Ok(Self {
             model,
             spans: BTreeMap::new(),
             next: 0,
             tile: options.tile.max(1),
-            pool,
+            team,
             worked: 0,
             passes: 0,
             layer_major: None,
@@ -430,13 +428,13 @@ impl<'m> PromptTree<'m> {
             model,
             spans,
             tile,
-            pool,
+            team,
             worked,
             passes,
             layer_major,
             ..
         } = self;
-        pool.install(|| -> Result<()> {
+        team.install(|| -> Result<()> {
             // Rows that pass all layers together; within them, tiles.
             let part = layer_major.as_ref().map_or(*tile, |_| rows.len().max(1));
             for rows in rows.chunks(part) {

@@ -87,7 +87,7 @@ unsafe fn products<V: Simd>(
     unsafe {
         let mut acc = [V::splat(0.0); GROUP];
         macro_rules! each {
-            ($ty:ident, $values:literal, $unpack:ident) => {{
+            ($ty:ident, $values:literal, $unpack:ident, $scales:ident, $parts:literal) => {{
                 let (mut from, mut x, mut first) = (from, x, 0);
                 let bytes = block_bytes(StoredType::$ty);
                 for _ in 0..blocks {
@@ -101,10 +101,18 @@ unsafe fn products<V: Simd>(
                             }
                         }
                     }
+                    let mut scales = [unpack::$scales::<V>(from[0]); GROUP];
+                    for m in 1..GROUP {
+                        scales[m] = unpack::$scales::<V>(from[m]);
+                    }
+                    for part in 0..$parts {
+                        for m in 0..GROUP {
+                            let mut sum = Sum { acc: acc[m], x };
+                            unpack::$unpack::<V>(from[m], &scales[m], part, &mut sum);
+                            acc[m] = sum.acc;
+                        }
+                    }
                     for m in 0..GROUP {
-                        let mut sum = Sum { acc: acc[m], x };
-                        unpack::$unpack::<V>(from[m], &mut sum);
-                        acc[m] = sum.acc;
                         from[m] = at(from[m], bytes);
                     }
                     x = x.add($values);

@@ -5,8 +5,7 @@
 //! pieces, so that the order of a sum does not depend on the cut. A single token needs no panel (`gemv.rs`).
 
 use std::ops::Range;
-
-use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 
 use super::buffer::Pool;
 use super::dot::{accumulate, finish, pack_tokens, tile, with_tokens, zero};
@@ -14,7 +13,7 @@ use super::gemv::Gemv;
 use super::isa::Isa;
 use super::panel::{COLS_UNIT, fill};
 use super::simd::{GROUP, Kernel, Simd};
-use super::{Matrix, work};
+use super::{Matrix, team, work};
 
 /// Columns of a panel when many tokens pass over it: a group of rows and a tile of tokens then share the first-level
 /// cache. Rows of up to `WHOLE` columns are not cut.
@@ -37,7 +36,7 @@ thread_local! {
     static POOL: Pool = const { Pool::new() };
 }
 
-/// `y[t, r] = sum_c w[r, c] * x[t, c]`; x is [n, cols], y is [n, rows]. Runs on the current rayon pool.
+/// `y[t, r] = sum_c w[r, c] * x[t, c]`; x is [n, cols], y is [n, rows]. Runs on the current [`team`].
 ///
 /// Every output is the same reduction whatever `n`, the number of threads and the instruction set: eight lanes along c
 /// (lane j takes c = j mod 8, fused multiply-add in ascending c), then `((l0+l4)+(l2+l6)) + ((l1+l5)+(l3+l7))`.
@@ -120,15 +119,20 @@ fn pack(x: &[f32], n: usize, cols: usize, most: usize, packed: &mut [f32]) {
             pack_tokens(&x[first * cols..], len, cols, cols, to);
         }
     };
-    if n * cols < 1 << 16 || rayon::current_num_threads() == 1 {
+    if n * cols < 1 << 16 || team::threads() == 1 {
         return pack_part(0..tiles, packed);
     }
     let middle = tiles / 2;
     let (low, high) = packed.split_at_mut(tile(middle, n, most).0 * per_token);
-    rayon::join(
-        || pack_part(0..middle, low),
-        || pack_part(middle..tiles, high),
-    );
+    let halves = [
+        (0..middle, Mutex::new(low)),
+        (middle..tiles, Mutex::new(high)),
+    ];
+    team::for_each(2, |i| {
+        let (part, packed) = &halves[i];
+        let mut packed = packed.lock().unwrap_or_else(PoisonError::into_inner);
+        pack_part(part.clone(), &mut packed);
+    });
 }
 
 /// A product with the packed tokens.
@@ -167,7 +171,7 @@ fn cut(w: &Matrix<'_>, n: usize, tiles: usize, wanted: usize) -> Cut {
 
 /// Cuts the outputs into tasks and runs them.
 fn multiply(isa: Isa, packed: &[f32], n: usize, jobs: &[Job<'_>]) {
-    let threads = rayon::current_num_threads();
+    let threads = team::threads();
     let tiles = n.div_ceil(isa.tokens());
     let all_rows: usize = jobs.iter().map(|job| job.w.rows).sum();
     let cols = jobs.first().map_or(0, |job| job.w.cols);
@@ -204,11 +208,7 @@ fn multiply(isa: Isa, packed: &[f32], n: usize, jobs: &[Job<'_>]) {
             })
         });
     };
-    if tasks.len() == 1 || threads == 1 {
-        tasks.iter().for_each(run);
-    } else {
-        tasks.par_iter().with_max_len(1).for_each(run);
-    }
+    team::for_each(tasks.len(), |i| run(&tasks[i]));
 }
 
 /// The products of some rows with some tiles of tokens.

@@ -10,7 +10,7 @@
 //! | `dot.rs` | the register block, and with it the order of every matrix product |
 //! | `panel.rs` | rows of weights in the order in which the register block reads them |
 //! | `gemv.rs` | the same for one token, without a panel |
-//! | `unpack.rs` | stored blocks to f32, eight at a time |
+//! | `unpack.rs`, `unpack_k.rs` | stored blocks to f32, eight at a time |
 //! | `attention.rs` | attention of a tile of queries over cached blocks |
 //! | `attention_steps.rs` | its steps over one block |
 //! | `elementwise.rs` | norms, activations, softmax |
@@ -18,6 +18,7 @@
 //! | `simd/` | vectors: the instruction set as a parameter |
 //! | `isa.rs` | the choice of instruction set |
 //! | `limits.rs` | the peaks of this machine, measured |
+//! | `team.rs` | the threads that share a call's tasks |
 //! | `work.rs` | FLOP and bytes, counted |
 //! | `buffer.rs` | scratch memory |
 //! | `tests/` | every instruction set against the portable one, and that against f64 |
@@ -34,9 +35,11 @@ mod math;
 mod matmul;
 mod panel;
 mod simd;
+pub mod team;
 #[cfg(test)]
 mod tests;
 mod unpack;
+mod unpack_k;
 mod work;
 
 pub use attention::{KvBlocks, Scores, Scratch, attend};

@@ -9,7 +9,7 @@
 )]
 
 use super::panel::COLS_UNIT;
-use super::simd::{Rows, Simd};
+use super::simd::{Code, Rows, Simd};
 use crate::format::StoredType;
 
 /// Unpacks `blocks` blocks of each row.
@@ -27,7 +27,7 @@ pub(super) unsafe fn unpack<V: Simd>(
 ) {
     /// One loop for each type, so that the choice is made outside of it.
     macro_rules! each {
-        ($ty:ident, $values:literal, $unpack:ident) => {
+        ($ty:ident, $values:literal, $unpack:ident, $scales:ident, $parts:literal) => {
             for b in 0..blocks {
                 // SAFETY: block b of each row, and the room for its vectors.
                 unsafe {
@@ -35,7 +35,11 @@ pub(super) unsafe fn unpack<V: Simd>(
                         at: out.add(b * ($values / 8) * step),
                         step,
                     };
-                    $unpack::<V>(at(from, b * block_bytes(StoredType::$ty)), &mut out);
+                    let from = at(from, b * block_bytes(StoredType::$ty));
+                    let scales = $scales::<V>(from);
+                    for part in 0..$parts {
+                        $unpack::<V>(from, &scales, part, &mut out);
+                    }
                 }
             }
         };
@@ -80,33 +84,35 @@ pub(super) unsafe fn put_rows<V: Simd>(
 /// Whether a type has a function here.
 pub(super) fn in_registers(ty: StoredType) -> bool {
     macro_rules! yes {
-        ($ty:ident, $values:literal, $unpack:ident) => {
+        ($ty:ident, $values:literal, $unpack:ident, $scales:ident, $parts:literal) => {
             true
         };
     }
     with_type!(ty, yes, false)
 }
 
-/// Calls `$each!(type, values, unpack)` with the type's name, the values of a block, and the function that unpacks it;
-/// `$other` for types that have none here.
+/// Calls `$each!(type, values, unpack, scales, parts)` with the type's name, the values of a block, the function that
+/// unpacks a part of it, the one that gives what all parts need, and the number of parts; `$other` for types that have
+/// none here. Several rows whose parts take turns keep the processor busier than one row after another.
 macro_rules! with_type {
     ($ty:expr, $each:ident, $other:expr) => {
         match $ty {
-            StoredType::F32 => $each!(F32, 8, f32),
-            StoredType::F16 => $each!(F16, 8, f16),
-            StoredType::BF16 => $each!(BF16, 8, bf16),
-            StoredType::Q8_0 => $each!(Q8_0, 32, q8_0),
-            StoredType::Q4_0 => $each!(Q4_0, 32, q4_0),
-            StoredType::Q4_1 => $each!(Q4_1, 32, q4_1),
-            StoredType::Q5_0 => $each!(Q5_0, 32, q5_0),
-            StoredType::Q5_1 => $each!(Q5_1, 32, q5_1),
-            StoredType::Q4_K => $each!(Q4_K, 256, q4_k),
-            StoredType::Q5_K => $each!(Q5_K, 256, q5_k),
-            StoredType::Q6_K => $each!(Q6_K, 256, q6_k),
+            StoredType::F32 => $each!(F32, 8, f32, none, 1),
+            StoredType::F16 => $each!(F16, 8, f16, none, 1),
+            StoredType::BF16 => $each!(BF16, 8, bf16, none, 1),
+            StoredType::Q8_0 => $each!(Q8_0, 32, q8_0, none, 1),
+            StoredType::Q4_0 => $each!(Q4_0, 32, q4_0, none, 1),
+            StoredType::Q4_1 => $each!(Q4_1, 32, q4_1, none, 1),
+            StoredType::Q5_0 => $each!(Q5_0, 32, q5_0, none, 1),
+            StoredType::Q5_1 => $each!(Q5_1, 32, q5_1, none, 1),
+            StoredType::Q4_K => $each!(Q4_K, 256, q4_k, scales_k4, 4),
+            StoredType::Q5_K => $each!(Q5_K, 256, q5_k, scales_k4, 4),
+            StoredType::Q6_K => $each!(Q6_K, 256, q6_k, scales_k6, 2),
             _ => $other,
         }
     };
 }
+pub(super) use super::unpack_k::{q4_k, q5_k, q6_k, scales_k4, scales_k6};
 pub(super) use with_type;
 
 /// Values that are unpacked together: a block, or eight values of a type without blocks.
@@ -157,7 +163,7 @@ pub(super) unsafe fn at(p: Rows<*const u8>, n: usize) -> Rows<*const u8> {
 /// # Safety
 /// They hold as many.
 #[inline(always)]
-unsafe fn byte(p: Rows<*const u8>, n: usize) -> Rows<u8> {
+pub(super) unsafe fn byte(p: Rows<*const u8>, n: usize) -> Rows<u8> {
     // SAFETY: the caller's.
     unsafe { [*p[0].add(n), *p[1].add(n)] }
 }
@@ -167,7 +173,7 @@ unsafe fn byte(p: Rows<*const u8>, n: usize) -> Rows<u8> {
 /// # Safety
 /// Needs the instruction set of V, and two bytes there.
 #[inline(always)]
-unsafe fn half<V: Simd>(p: Rows<*const u8>, n: usize) -> V {
+pub(super) unsafe fn half<V: Simd>(p: Rows<*const u8>, n: usize) -> V {
     // SAFETY: the caller's.
     unsafe {
         let p = at(p, n);
@@ -178,28 +184,48 @@ unsafe fn half<V: Simd>(p: Rows<*const u8>, n: usize) -> V {
     }
 }
 
+/// The two halves at `n` of each row, each in all of its lanes.
+///
+/// # Safety
+/// Needs the instruction set of V, and four bytes there.
+#[inline(always)]
+pub(super) unsafe fn halves<V: Simd>(p: Rows<*const u8>, n: usize) -> [V; 2] {
+    // SAFETY: the caller's.
+    unsafe {
+        let p = at(p, n);
+        V::splat_halves([
+            u32::from_le_bytes(p[0].cast::<[u8; 4]>().read()),
+            u32::from_le_bytes(p[1].cast::<[u8; 4]>().read()),
+        ])
+    }
+}
+
 // SAFETY of the functions below: as [`unpack`] says, with one block a pointer.
 
+/// For types whose scale stands beside its few values.
 #[inline(always)]
-pub(super) unsafe fn f32<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn none<V: Simd>(_: Rows<*const u8>) {}
+
+#[inline(always)]
+pub(super) unsafe fn f32<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe { out.put(0, V::load_rows([b[0].cast(), b[1].cast()])) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn f16<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn f16<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe { out.put(0, V::load_half(b)) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn bf16<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn bf16<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe { out.put(0, V::from_bits(V::shl::<16>(V::load_u16(b)))) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
@@ -211,189 +237,97 @@ pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
 }
 
 #[inline(always)]
-pub(super) unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
-        let offset = V::splat(8.0);
-        let q = nibbles::<V, 4>(at(b, 2));
+        let code = Shifted(V::splat(8.0), d);
+        let q = V::of_codes(nibbles::<V, 4>(at(b, 2)), code);
         for i in 0..4 {
-            out.put(i, V::to_real(q[i]).sub(offset).mul(d));
+            out.put(i, q[i]);
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
-        let d: V = half(b, 0);
-        let m: V = half(b, 2);
-        let q = nibbles::<V, 4>(at(b, 4));
+        let [d, m]: [V; 2] = halves(b, 0);
+        let q = V::of_codes(nibbles::<V, 4>(at(b, 4)), Raised(d, m));
         for i in 0..4 {
-            out.put(i, V::to_real(q[i]).mul(d).add(m));
+            out.put(i, q[i]);
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
         let d: V = half(b, 0);
         let offset = V::splat(16.0);
         let q = nibbles::<V, 4>(at(b, 6));
         for i in 0..4 {
-            let q = V::or(q[i], V::shl::<4>(V::bits(byte(b, 2 + i))));
+            let q = V::fifth_bits(low::<V>(q[i]), byte(b, 2 + i));
             out.put(i, V::to_real(q).sub(offset).mul(d));
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
-        let d: V = half(b, 0);
-        let m: V = half(b, 2);
+        let [d, m]: [V; 2] = halves(b, 0);
         let q = nibbles::<V, 4>(at(b, 8));
         for i in 0..4 {
-            let q = V::or(q[i], V::shl::<4>(V::bits(byte(b, 4 + i))));
+            let q = V::fifth_bits(low::<V>(q[i]), byte(b, 4 + i));
             out.put(i, V::to_real(q).mul(d).add(m));
         }
     }
 }
 
-#[inline(always)]
-pub(super) unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
-    // SAFETY: above.
-    unsafe {
-        let d: V = half(b, 0);
-        let min: V = half(b, 2);
-        let groups = [scales_k4(b[0].add(4)), scales_k4(b[1].add(4))];
-        for pair in 0..4 {
-            let (d0, m0) = scale_k4(groups, 2 * pair, d, min);
-            let (d1, m1) = scale_k4(groups, 2 * pair + 1, d, min);
-            let q = nibbles::<V, 8>(at(b, 16 + 32 * pair));
-            for i in 0..4 {
-                out.put(8 * pair + i, d0.mul(V::to_real(q[i])).sub(m0));
-            }
-            for i in 0..4 {
-                out.put(8 * pair + 4 + i, d1.mul(V::to_real(q[4 + i])).sub(m1));
-            }
-        }
+/// `(code - offset) * d`.
+struct Shifted<V>(V, V);
+
+impl<V: Simd> Code<V> for Shifted<V> {
+    #[inline(always)]
+    unsafe fn value(&self, code: V) -> V {
+        // SAFETY: above.
+        unsafe { code.sub(self.0).mul(self.1) }
     }
 }
 
-#[inline(always)]
-pub(super) unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
-    /// Four vectors of 32 bytes: the groups 2 PAIR and 2 PAIR + 1, whose fifth bits are at these numbers.
-    macro_rules! pair {
-        ($b:ident, $out:ident, $groups:ident, $d:ident, $min:ident, $pair:literal, $low:literal, $high:literal) => {
-            let (d0, m0) = scale_k4($groups, 2 * $pair, $d, $min);
-            let (d1, m1) = scale_k4($groups, 2 * $pair + 1, $d, $min);
-            let one = V::int(1);
-            let q = nibbles::<V, 8>(at($b, 48 + 32 * $pair));
-            for i in 0..4 {
-                let fifth = V::and(V::shr::<$low>(V::load_u8(at($b, 16 + 8 * i))), one);
-                let q = V::or(q[i], V::shl::<4>(fifth));
-                $out.put(8 * $pair + i, d0.mul(V::to_real(q)).sub(m0));
-            }
-            for i in 0..4 {
-                let fifth = V::and(V::shr::<$high>(V::load_u8(at($b, 16 + 8 * i))), one);
-                let q = V::or(q[4 + i], V::shl::<4>(fifth));
-                $out.put(8 * $pair + 4 + i, d1.mul(V::to_real(q)).sub(m1));
-            }
-        };
-    }
-    // SAFETY: above.
-    unsafe {
-        let d: V = half(b, 0);
-        let min: V = half(b, 2);
-        let groups = [scales_k4(b[0].add(4)), scales_k4(b[1].add(4))];
-        pair!(b, out, groups, d, min, 0, 0, 1);
-        pair!(b, out, groups, d, min, 1, 2, 3);
-        pair!(b, out, groups, d, min, 2, 4, 5);
-        pair!(b, out, groups, d, min, 3, 6, 7);
+/// `code * d + m`.
+struct Raised<V>(V, V);
+
+impl<V: Simd> Code<V> for Raised<V> {
+    #[inline(always)]
+    unsafe fn value(&self, code: V) -> V {
+        // SAFETY: above.
+        unsafe { code.mul(self.0).add(self.1) }
     }
 }
 
+/// N vectors: the low nibbles of N / 2 times eight bytes a row, then the high ones. Only the lowest four bits count.
 #[inline(always)]
-pub(super) unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, out: &mut impl Sink<V>) {
-    // SAFETY: above.
-    unsafe {
-        let d: V = half(b, 208);
-        for part in 0..2 {
-            let (q02, q13) = (
-                nibbles::<V, 8>(at(b, 64 * part)),
-                nibbles::<V, 8>(at(b, 64 * part + 32)),
-            );
-            let mut upper = [V::int(0); 4];
-            for i in 0..4 {
-                upper[i] = V::load_u8(at(b, 128 + 32 * part + 8 * i));
-            }
-            // The 32 values of row r of this half take the scales 2 r and 2 r + 1.
-            for r in 0..4 {
-                for i in 0..4 {
-                    let lower = if r % 2 == 0 { q02 } else { q13 }[r / 2 * 4 + i];
-                    let q = V::or(lower, V::shl::<4>(V::and(upper[i], V::int(3))));
-                    upper[i] = V::shr::<2>(upper[i]);
-                    let scale = d.mul(signed(b, 192 + 8 * part + 2 * r + i / 2));
-                    let q = V::to_real(q).sub(V::splat(32.0));
-                    out.put(16 * part + 4 * r + i, scale.mul(q));
-                }
-            }
-        }
-    }
-}
-
-/// The signed byte at `n` of each row, in all of its lanes.
-#[inline(always)]
-unsafe fn signed<V: Simd>(p: Rows<*const u8>, n: usize) -> V {
-    // SAFETY: above.
-    unsafe {
-        let s = byte(p, n);
-        V::splat_rows([f32::from(s[0] as i8), f32::from(s[1] as i8)])
-    }
-}
-
-/// N vectors: the low nibbles of N / 2 times eight bytes a row, then the high ones.
-#[inline(always)]
-unsafe fn nibbles<V: Simd, const N: usize>(p: Rows<*const u8>) -> [V::Int; N] {
+pub(super) unsafe fn nibbles<V: Simd, const N: usize>(p: Rows<*const u8>) -> [V::Int; N] {
     // SAFETY: above.
     unsafe {
         let mut q = [V::int(0); N];
         for i in 0..N / 2 {
             let bytes = V::load_u8(at(p, 8 * i));
-            q[i] = V::and(bytes, V::int(15));
+            q[i] = bytes;
             q[N / 2 + i] = V::shr::<4>(bytes);
         }
         q
     }
 }
 
-/// The eight 6-bit scales and the eight 6-bit minimums in 12 bytes, one a byte (`get_scale_min_k4`).
+/// The lowest four bits.
 #[inline(always)]
-unsafe fn scales_k4(p: *const u8) -> ([u8; 8], [u8; 8]) {
-    // SAFETY: the caller's pointer holds twelve bytes.
-    let [a, b, c] = unsafe { p.cast::<[[u8; 4]; 3]>().read() }.map(u32::from_le_bytes);
-    // Four groups in 6 bits of a and b; four in nibbles of c, their upper two bits on top of a and b.
-    let scales = [a & 0x3f3f_3f3f, (c & 0x0f0f_0f0f) | (a >> 2 & 0x3030_3030)];
-    let mins = [
-        b & 0x3f3f_3f3f,
-        (c >> 4 & 0x0f0f_0f0f) | (b >> 2 & 0x3030_3030),
-    ];
-    let bytes = |w: [u32; 2]| (u64::from(w[0]) | u64::from(w[1]) << 32).to_le_bytes();
-    (bytes(scales), bytes(mins))
-}
-
-/// `d * scale` and `min * m` of a group.
-#[inline(always)]
-unsafe fn scale_k4<V: Simd>(rows: Rows<([u8; 8], [u8; 8])>, group: usize, d: V, min: V) -> (V, V) {
+pub(super) unsafe fn low<V: Simd>(q: V::Int) -> V::Int {
     // SAFETY: above.
-    unsafe {
-        let scale = V::splat_rows([f32::from(rows[0].0[group]), f32::from(rows[1].0[group])]);
-        let m = V::splat_rows([f32::from(rows[0].1[group]), f32::from(rows[1].1[group])]);
-        (d.mul(scale), min.mul(m))
-    }
+    unsafe { V::and(q, V::int(15)) }
 }

@@ -127,11 +127,6 @@ impl Simd for Avx2 {
         unsafe { self.store(p[0]) }
     }
     #[inline(always)]
-    unsafe fn splat_rows(v: Rows<f32>) -> Self {
-        // SAFETY: above.
-        unsafe { Self::splat(v[0]) }
-    }
-    #[inline(always)]
     unsafe fn splat_half(bits: Rows<u16>) -> Self {
         // SAFETY: above.
         Self(unsafe { _mm256_cvtph_ps(_mm_set1_epi16(bits[0] as i16)) })
@@ -140,6 +135,11 @@ impl Simd for Avx2 {
     unsafe fn load_half(p: Rows<*const u8>) -> Self {
         // SAFETY: above.
         Self(unsafe { _mm256_cvtph_ps(_mm_loadu_si128(p[0].cast())) })
+    }
+    #[inline(always)]
+    unsafe fn lane(self, i: usize) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm256_permutevar8x32_ps(self.0, _mm256_set1_epi32(i as i32)) })
     }
     #[inline(always)]
     unsafe fn transpose(v: [Self; 8]) -> [Self; 8] {

@@ -3,7 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::avx2::{max_lane, tree};
-use super::{GROUP, Kernel, Real, Rows, Simd};
+use super::{Code, GROUP, Kernel, Real, Rows, Simd};
 
 /// Sixteen lanes: eight of one row, eight of the next.
 #[derive(Clone, Copy)]
@@ -124,25 +124,28 @@ impl Simd for Avx512 {
         }
     }
     #[inline(always)]
-    unsafe fn splat_rows(v: Rows<f32>) -> Self {
-        // SAFETY: above.
-        Self(unsafe { join(_mm256_set1_ps(v[0]), _mm256_set1_ps(v[1])) })
-    }
-    #[inline(always)]
     unsafe fn splat_half(bits: Rows<u16>) -> Self {
         // SAFETY: above.
-        unsafe {
-            let both = _mm256_set_m128i(
-                _mm_set1_epi16(bits[1] as i16),
-                _mm_set1_epi16(bits[0] as i16),
-            );
-            Self(_mm512_cvtph_ps(both))
-        }
+        unsafe { pick::<1>(u64::from(bits[0]) | u64::from(bits[1]) << 16)[0] }
+    }
+    #[inline(always)]
+    unsafe fn splat_halves(bits: Rows<u32>) -> [Self; 2] {
+        // SAFETY: above.
+        unsafe { pick::<2>(u64::from(bits[0]) | u64::from(bits[1]) << 32) }
     }
     #[inline(always)]
     unsafe fn load_half(p: Rows<*const u8>) -> Self {
         // SAFETY: above.
         Self(unsafe { _mm512_cvtph_ps(sixteen_words(p)) })
+    }
+    #[inline(always)]
+    unsafe fn lane(self, i: usize) -> Self {
+        // SAFETY: above.
+        unsafe {
+            let row = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 8, 8, 8, 8, 8, 8, 8, 8);
+            let index = _mm512_add_epi32(row, _mm512_set1_epi32(i as i32));
+            Self(_mm512_permutexvar_ps(index, self.0))
+        }
     }
     #[inline(always)]
     unsafe fn transpose(v: [Self; 8]) -> [Self; 8] {
@@ -200,6 +203,36 @@ impl Simd for Avx512 {
     unsafe fn bits(v: Rows<u8>) -> Self::Int {
         // SAFETY: above.
         unsafe { _mm512_maskz_set1_epi32(u16::from_le_bytes(v), 1) }
+    }
+    #[inline(always)]
+    unsafe fn fifth_bits(a: Self::Int, v: Rows<u8>) -> Self::Int {
+        // SAFETY: above.
+        unsafe { _mm512_mask_or_epi32(a, u16::from_le_bytes(v), a, _mm512_set1_epi32(16)) }
+    }
+    #[inline(always)]
+    unsafe fn of_codes<const N: usize>(q: [Self::Int; N], code: impl Code<Self>) -> [Self; N] {
+        // SAFETY: above.
+        unsafe {
+            let codes = _mm512_setr_ps(
+                0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0,
+            );
+            let low = code.value(Self(codes)).0;
+            let high = code
+                .value(Self(_mm512_add_ps(codes, _mm512_set1_ps(8.0))))
+                .0;
+            // One table a row; bit 4 of an index chooses the row's.
+            let first = _mm512_shuffle_f32x4::<0b01_00_01_00>(low, high);
+            let second = _mm512_shuffle_f32x4::<0b11_10_11_10>(low, high);
+            let lowest = _mm512_set1_epi32(15);
+            let row = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 16, 16, 16, 16, 16, 16, 16, 16);
+            let mut values = [Self::splat(0.0); N];
+            for i in 0..N {
+                // row | (q & lowest)
+                let index = _mm512_ternarylogic_epi32::<0xf8>(row, q[i], lowest);
+                values[i] = Self(_mm512_permutex2var_ps(first, index, second));
+            }
+            values
+        }
     }
     #[inline(always)]
     unsafe fn int(v: i32) -> Self::Int {
@@ -303,7 +336,29 @@ unsafe fn join(low: __m256, high: __m256) -> __m512 {
 #[inline(always)]
 unsafe fn sixteen_bytes(p: Rows<*const u8>) -> __m128i {
     // SAFETY: the caller's pointers hold eight bytes each.
-    unsafe { _mm_unpacklo_epi64(_mm_loadl_epi64(p[0].cast()), _mm_loadl_epi64(p[1].cast())) }
+    unsafe {
+        let low = _mm_castsi128_pd(_mm_loadl_epi64(p[0].cast()));
+        _mm_castpd_si128(_mm_loadh_pd(low, p[1].cast()))
+    }
+}
+
+/// N of four halves for each row, row after row, each in all lanes of its row.
+///
+/// # Safety
+/// Needs AVX-512 F and F16C.
+#[inline(always)]
+unsafe fn pick<const N: usize>(halves: u64) -> [Avx512; N] {
+    // SAFETY: the caller has the instruction sets.
+    unsafe {
+        let all = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi64_si128(halves.cast_signed())));
+        let mut picked = [Avx512(all); N];
+        for (i, picked) in picked.iter_mut().enumerate() {
+            let (a, b) = (i as i32, (N + i) as i32);
+            let index = _mm512_setr_epi32(a, a, a, a, a, a, a, a, b, b, b, b, b, b, b, b);
+            *picked = Avx512(_mm512_permutexvar_ps(index, all));
+        }
+        picked
+    }
 }
 
 /// Sixteen bytes of each row.

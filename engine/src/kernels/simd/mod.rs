@@ -81,12 +81,23 @@ pub(super) trait Simd: Real {
     unsafe fn load_rows(p: Rows<*const f32>) -> Self;
     /// The eight values of each row.
     unsafe fn store_rows(self, p: Rows<*mut f32>);
-    /// One value a row.
-    unsafe fn splat_rows(v: Rows<f32>) -> Self;
     /// One IEEE half a row.
     unsafe fn splat_half(bits: Rows<u16>) -> Self;
+    /// Two IEEE halves of each row, the first in the lower half of its bits.
+    #[inline(always)]
+    unsafe fn splat_halves(bits: Rows<u32>) -> [Self; 2] {
+        // SAFETY: the caller's.
+        unsafe {
+            [
+                Self::splat_half(bits.map(|b| b as u16)),
+                Self::splat_half(bits.map(|b| (b >> 16) as u16)),
+            ]
+        }
+    }
     /// Eight IEEE halves of each row.
     unsafe fn load_half(p: Rows<*const u8>) -> Self;
+    /// Lane i of each row in all lanes of the row.
+    unsafe fn lane(self, i: usize) -> Self;
     /// In each row: out[i][j] = v[j][i].
     unsafe fn transpose(v: [Self; 8]) -> [Self; 8];
 
@@ -98,6 +109,26 @@ pub(super) trait Simd: Real {
     unsafe fn load_u16(p: Rows<*const u8>) -> Self::Int;
     /// Bit j of a row's byte in its lane j: 0 or 1.
     unsafe fn bits(v: Rows<u8>) -> Self::Int;
+    /// Adds 16 where bit j of a row's byte is set, in its lane j, to what has no bits above the fourth.
+    #[inline(always)]
+    unsafe fn fifth_bits(a: Self::Int, v: Rows<u8>) -> Self::Int {
+        // SAFETY: the caller's.
+        unsafe { Self::or(a, Self::shl::<4>(Self::bits(v))) }
+    }
+    /// The values of the codes in the lowest four bits of each integer, whatever stands above. Where a register holds
+    /// those of all sixteen codes, they are looked up.
+    #[inline(always)]
+    unsafe fn of_codes<const N: usize>(mut q: [Self::Int; N], code: impl Code<Self>) -> [Self; N] {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut values = [Self::splat(0.0); N];
+            for i in 0..N {
+                q[i] = Self::and(q[i], Self::int(15));
+                values[i] = code.value(Self::to_real(q[i]));
+            }
+            values
+        }
+    }
     /// The same in every lane.
     unsafe fn int(v: i32) -> Self::Int;
     unsafe fn and(a: Self::Int, b: Self::Int) -> Self::Int;
@@ -117,6 +148,13 @@ pub(super) trait Simd: Real {
     unsafe fn sum16(v: [Self; 2]) -> f32;
     /// The greatest lane.
     unsafe fn max_lane(self) -> f32;
+}
+
+/// What a code stands for: a function of each lane, its parameters those of the lane's row.
+pub(super) trait Code<V> {
+    /// # Safety
+    /// Needs the instruction set of V.
+    unsafe fn value(&self, code: V) -> V;
 }
 
 /// Work that is compiled once for each instruction set.

@@ -132,10 +132,6 @@ impl Simd for Portable {
         unsafe { self.store(p[0]) }
     }
     #[inline(always)]
-    unsafe fn splat_rows(v: Rows<f32>) -> Self {
-        Self([v[0]; 8])
-    }
-    #[inline(always)]
     unsafe fn splat_half(bits: Rows<u16>) -> Self {
         Self([half::f16::from_bits(bits[0]).to_f32(); 8])
     }
@@ -144,6 +140,10 @@ impl Simd for Portable {
         // SAFETY: the caller's pointer holds eight halves.
         let halves = unsafe { Self::load_u16(p) };
         Self(halves.map(|h| half::f16::from_bits(h as u16).to_f32()))
+    }
+    #[inline(always)]
+    unsafe fn lane(self, i: usize) -> Self {
+        Self([self.0[i]; 8])
     }
     #[inline(always)]
     unsafe fn transpose(v: [Self; 8]) -> [Self; 8] {

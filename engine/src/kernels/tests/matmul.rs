@@ -5,6 +5,7 @@ use proptest::prelude::*;
 use super::{Noise, bits, isas};
 use crate::format::StoredType;
 use crate::kernels::matmul::matmuls_on;
+use crate::kernels::team::Team;
 use crate::kernels::{Isa, Layout, Matrix, Product, Scales, matmul, unpack_row};
 
 /// The order of every product, in a plain loop.
@@ -14,13 +15,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         l[i % 8] = a.mul_add(*b, l[i % 8]);
     }
     ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
-}
-
-fn pool(threads: usize) -> rayon::ThreadPool {
-    rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .unwrap()
 }
 
 fn matmul_on(isa: Isa, x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
@@ -46,7 +40,9 @@ fn check_matmul(w: &Matrix<'_>, n: usize, noise: &mut Noise) {
     for isa in isas() {
         for threads in [1, 2] {
             let mut y = vec![f32::NAN; n * w.rows];
-            pool(threads).install(|| matmul_on(isa, &x, n, w, &mut y));
+            Team::new(threads)
+                .unwrap()
+                .install(|| matmul_on(isa, &x, n, w, &mut y));
             assert_eq!(bits(&y), bits(&expected), "{isa}, {threads} threads, {w:?}");
         }
         let mut y = vec![f32::NAN; w.rows];
@@ -257,7 +253,9 @@ fn several_products_at_once_are_those_alone() {
         let mut together: Vec<_> = shapes.iter().map(|s| vec![f32::NAN; n * s.1]).collect();
         let products = weights.iter().zip(&mut together);
         let mut products: Vec<_> = products.map(|(&w, y)| Product { w, y }).collect();
-        pool(2).install(|| matmuls_on(Isa::current(), &x, n, &mut products));
+        Team::new(2)
+            .unwrap()
+            .install(|| matmuls_on(Isa::current(), &x, n, &mut products));
         for (w, together) in weights.iter().zip(&together) {
             let mut alone = vec![f32::NAN; n * w.rows];
             matmul(&x, n, w, &mut alone);

@@ -1,0 +1,161 @@
+//! K-quants to f32, in parts of a block: `unpack.rs` for blocks of 256 values with scales inside.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "vectors of a block are numbered across several arrays"
+)]
+
+use super::simd::{Code, Rows, Simd};
+use super::unpack::{Sink, at, half, halves, low, nibbles};
+
+// SAFETY of the functions below: as `unpack` says, with one block a pointer.
+
+#[inline(always)]
+pub(super) unsafe fn q4_k<V: Simd>(
+    b: Rows<*const u8>,
+    scales: &(V, V),
+    pair: usize,
+    out: &mut impl Sink<V>,
+) {
+    // SAFETY: above.
+    unsafe {
+        let q = nibbles::<V, 8>(at(b, 16 + 32 * pair));
+        for half in 0..2 {
+            let group = 2 * pair + half;
+            let code = Lowered(scales.0.lane(group), scales.1.lane(group));
+            let q = [
+                q[4 * half],
+                q[4 * half + 1],
+                q[4 * half + 2],
+                q[4 * half + 3],
+            ];
+            let values = V::of_codes(q, code);
+            for i in 0..4 {
+                out.put(4 * group + i, values[i]);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q5_k<V: Simd>(
+    b: Rows<*const u8>,
+    scales: &(V, V),
+    pair: usize,
+    out: &mut impl Sink<V>,
+) {
+    /// Four vectors of 32 bytes: the groups 2 PAIR and 2 PAIR + 1, whose fifth bits are at these numbers.
+    macro_rules! pair {
+        ($b:ident, $out:ident, $d:ident, $min:ident, $pair:literal, $low:literal, $high:literal) => {{
+            let (d0, m0) = ($d.lane(2 * $pair), $min.lane(2 * $pair));
+            let (d1, m1) = ($d.lane(2 * $pair + 1), $min.lane(2 * $pair + 1));
+            let one = V::int(1);
+            let q = nibbles::<V, 8>(at($b, 48 + 32 * $pair));
+            for i in 0..4 {
+                let fifth = V::and(V::shr::<$low>(V::load_u8(at($b, 16 + 8 * i))), one);
+                let q = V::or(low::<V>(q[i]), V::shl::<4>(fifth));
+                $out.put(8 * $pair + i, d0.mul(V::to_real(q)).sub(m0));
+            }
+            for i in 0..4 {
+                let fifth = V::and(V::shr::<$high>(V::load_u8(at($b, 16 + 8 * i))), one);
+                let q = V::or(low::<V>(q[4 + i]), V::shl::<4>(fifth));
+                $out.put(8 * $pair + 4 + i, d1.mul(V::to_real(q)).sub(m1));
+            }
+        }};
+    }
+    // SAFETY: above.
+    unsafe {
+        let (d, min) = *scales;
+        match pair {
+            0 => pair!(b, out, d, min, 0, 0, 1),
+            1 => pair!(b, out, d, min, 1, 2, 3),
+            2 => pair!(b, out, d, min, 2, 4, 5),
+            _ => pair!(b, out, d, min, 3, 6, 7),
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q6_k<V: Simd>(
+    b: Rows<*const u8>,
+    scales: &[V; 2],
+    part: usize,
+    out: &mut impl Sink<V>,
+) {
+    // SAFETY: above.
+    unsafe {
+        let (q02, q13) = (
+            nibbles::<V, 8>(at(b, 64 * part)),
+            nibbles::<V, 8>(at(b, 64 * part + 32)),
+        );
+        let mut upper = [V::int(0); 4];
+        for i in 0..4 {
+            upper[i] = V::load_u8(at(b, 128 + 32 * part + 8 * i));
+        }
+        // The 32 values of row r of this half take the scales 2 r and 2 r + 1.
+        for r in 0..4 {
+            for i in 0..4 {
+                let lower = low::<V>(if r % 2 == 0 { q02 } else { q13 }[r / 2 * 4 + i]);
+                let q = V::or(lower, V::shl::<4>(V::and(upper[i], V::int(3))));
+                upper[i] = V::shr::<2>(upper[i]);
+                let scale = scales[part].lane(2 * r + i / 2);
+                let q = V::to_real(q).sub(V::splat(32.0));
+                out.put(16 * part + 4 * r + i, scale.mul(q));
+            }
+        }
+    }
+}
+
+/// The block's half times the sixteen signed scales, those of half a block in a vector.
+#[inline(always)]
+pub(super) unsafe fn scales_k6<V: Simd>(b: Rows<*const u8>) -> [V; 2] {
+    // SAFETY: above.
+    unsafe {
+        let d: V = half(b, 208);
+        [
+            d.mul(V::to_real(V::load_i8(at(b, 192)))),
+            d.mul(V::to_real(V::load_i8(at(b, 200)))),
+        ]
+    }
+}
+
+/// `d * code - m`.
+struct Lowered<V>(V, V);
+
+impl<V: Simd> Code<V> for Lowered<V> {
+    #[inline(always)]
+    unsafe fn value(&self, code: V) -> V {
+        // SAFETY: above.
+        unsafe { self.0.mul(code).sub(self.1) }
+    }
+}
+
+/// The block's two halves times the eight 6-bit scales, and times the eight 6-bit minimums (`get_scale_min_k4`): a
+/// group's in each lane.
+#[inline(always)]
+pub(super) unsafe fn scales_k4<V: Simd>(p: Rows<*const u8>) -> (V, V) {
+    // SAFETY: above.
+    unsafe {
+        let [d, min]: [V; 2] = halves(p, 0);
+        let (mut scales, mut mins) = ([[0u8; 8]; 2], [[0u8; 8]; 2]);
+        for i in 0..V::ROWS {
+            let [a, b, c] = p[i].add(4).cast::<[[u8; 4]; 3]>().read();
+            let (a, b, c) = (
+                u32::from_le_bytes(a),
+                u32::from_le_bytes(b),
+                u32::from_le_bytes(c),
+            );
+            // Four groups in 6 bits of a and b; four in nibbles of c, their upper two bits on top of a and b.
+            let both = |low: u32, high: u32| (u64::from(low) | u64::from(high) << 32).to_le_bytes();
+            scales[i] = both(a & 0x3f3f_3f3f, (c & 0x0f0f_0f0f) | (a >> 2 & 0x3030_3030));
+            mins[i] = both(
+                b & 0x3f3f_3f3f,
+                (c >> 4 & 0x0f0f_0f0f) | (b >> 2 & 0x3030_3030),
+            );
+        }
+        let of = |bytes: &[[u8; 8]; 2]| [bytes[0].as_ptr(), bytes[1].as_ptr()];
+        (
+            d.mul(V::to_real(V::load_u8(of(&scales)))),
+            min.mul(V::to_real(V::load_u8(of(&mins)))),
+        )
+    }
+}
