@@ -11,6 +11,7 @@
 //! The engine knows nothing of suites, items or scores.
 
 mod angles;
+pub mod arithmetic;
 mod cache;
 pub mod chat;
 pub mod error;

@@ -15,8 +15,10 @@ use super::unpack::{self, Sink, at, block_bytes, block_values, in_registers, wit
 use super::{Layout, Matrix};
 use crate::format::StoredType;
 
-/// Bytes of a group of rows up to which the next group is fetched ahead; of longer rows, what comes in the row.
+/// Bytes of a group of rows up to which a later group, of so many, is fetched ahead; of longer rows, what comes in the
+/// row.
 const NEXT_GROUP: usize = 24 << 10;
+const GROUPS_AHEAD: usize = 4;
 const AHEAD: usize = 1 << 10;
 /// Bytes of a cache line.
 const LINE: usize = 64;
@@ -47,7 +49,7 @@ impl Kernel for Gemv<'_, '_> {
         let (info, group) = (self.w.ty.info(), GROUP * V::ROWS);
         let row_bytes = self.w.cols / info.block * info.bytes;
         let ahead = match group * row_bytes {
-            bytes if bytes <= NEXT_GROUP => bytes,
+            bytes if bytes <= NEXT_GROUP => GROUPS_AHEAD * bytes,
             _ => AHEAD,
         };
         for start in self.rows.clone().step_by(group) {

@@ -3,8 +3,10 @@
 //! | file | holds |
 //! |---|---|
 //! | `measure.rs` | one measurement of each kind |
+//! | `extrapolate.rs` | what longer prompts would cost |
 //! | `show.rs` | the table, the JSON object and the plot |
 
+mod extrapolate;
 mod measure;
 mod show;
 
@@ -17,6 +19,7 @@ use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::memory::{available_bytes, show_bytes};
 use crate::stop::Stop;
 use crate::{Error, Result};
+use extrapolate::Extrapolation;
 use measure::{Bench, Kind, Sample};
 
 /// Measure prefill and decode speed by context length
@@ -26,6 +29,7 @@ use measure::{Bench, Kind, Sample};
   fathom bench --model model.gguf --limits                shares of this machine's FMA peak and read bandwidth
   fathom bench --model model.gguf --prompt 8k --tree      16 answers off one document, and a sweep
   fathom bench --prompt 1k,4k,16k --plot speed.svg
+  fathom bench --prompt 1k,2k,4k,8k --extrapolate 10M     what 128K, 1M and 10M tokens would cost here
   fathom bench --prompt 1k --json")]
 pub struct Args {
     #[command(flatten)]
@@ -50,6 +54,9 @@ pub struct Args {
     /// Also behind the longest prompt: 16 answers decoded together, and a sweep of questions forked off it
     #[arg(long)]
     tree: bool,
+    /// Fit time and memory to the prompts (three or more), and say what lengths up to this one would cost
+    #[arg(long, value_name = "TOKENS", value_parser = args::tokens)]
+    extrapolate: Option<usize>,
     /// Draw speed over length: a file ending in .svg or .png
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
@@ -62,6 +69,9 @@ pub fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     if let Some(path) = &args.plot {
         show::check_plot(path)?;
+    }
+    if args.extrapolate.is_some() {
+        extrapolate::check(&args.prompt, args.decode)?;
     }
     let model = args.model.open_with(&args.fault)?;
     let memory = available_bytes().unwrap_or(u64::MAX);
@@ -94,7 +104,10 @@ pub fn run(args: &Args) -> Result<()> {
     if let Some(path) = &args.plot {
         show::plot(path, &model.name, &samples, args.repeats.into())?;
     }
-    show::print(&samples, limits, args.json)
+    let fit = args
+        .extrapolate
+        .map(|length| Extrapolation::new(&model, &samples, args.decode, length));
+    show::print(&samples, limits, fit.as_ref(), args.json)
 }
 
 /// Measures several times; of each kind the sample of the median time.

@@ -5,6 +5,7 @@ use std::path::Path;
 use fathom_engine::kernels;
 use serde_json::{Value, json};
 
+use super::extrapolate::Extrapolation;
 use super::measure::{Kind, Sample};
 use crate::cli::out;
 use crate::memory::{peak_rss_bytes, show_bytes};
@@ -13,9 +14,18 @@ use crate::report::plot::{LIGHT, speed_over_length};
 use crate::{Error, Result};
 
 /// The table, or the JSON object; `limits` are FLOP/s and bytes/s of the machine.
-pub fn print(samples: &[Sample], limits: Option<(f64, f64)>, json: bool) -> Result<()> {
+pub fn print(
+    samples: &[Sample],
+    limits: Option<(f64, f64)>,
+    fit: Option<&Extrapolation>,
+    json: bool,
+) -> Result<()> {
     if json {
-        return out::line(&object(samples, limits).to_string());
+        let mut object = object(samples, limits);
+        if let Some(fit) = fit {
+            object["extrapolation"] = fit.object();
+        }
+        return out::line(&object.to_string());
     }
     let mut header = vec!["what", "tokens/s", "GFLOP/s", "GB/s", "keys and values"];
     if limits.is_some() {
@@ -43,7 +53,8 @@ pub fn print(samples: &[Sample], limits: Option<(f64, f64)>, json: bool) -> Resu
         text += &format!("; this machine: {flop:.0} GFLOP/s, {bytes:.1} GB/s read");
     }
     out::line(&text)?;
-    sweep_line(samples)
+    sweep_line(samples)?;
+    fit.map_or(Ok(()), Extrapolation::print)
 }
 
 /// What a sweep cost beside what its tree implies and beside a prompt of the same length.
