@@ -229,6 +229,11 @@ fn attend(
 ) -> Result<Vec<f32>> {
     let a = &layer.attention;
     let (kd, vd, group) = (a.key_width(), a.value_width(), a.n_heads / a.n_kv_heads);
+    // One token has too few tasks for many threads: the heads that share a key are parted then.
+    let most_heads = match team::threads() / a.n_kv_heads {
+        parts if parts > 1 && rows.len() == 1 => group.div_ceil(parts).min(ATTEND_HEADS),
+        _ => ATTEND_HEADS,
+    };
     let mut tasks = Vec::new();
     let mut first = 0;
     for run in rows.chunk_by(|a, b| a.span == b.span) {
@@ -237,11 +242,11 @@ fn attend(
             let rows = first..first + part.len();
             for kv_head in 0..a.n_kv_heads {
                 let heads = kv_head * group..(kv_head + 1) * group;
-                tasks.extend(heads.clone().step_by(ATTEND_HEADS).map(|head| Task {
+                tasks.extend(heads.clone().step_by(most_heads).map(|head| Task {
                     span,
                     rows: rows.clone(),
                     kv_head,
-                    heads: head..heads.end.min(head + ATTEND_HEADS),
+                    heads: head..heads.end.min(head + most_heads),
                 }));
             }
             first = rows.end;

@@ -181,7 +181,9 @@ impl Kernel for Attend<'_, '_> {
             // SAFETY: the caller has the instruction set; `attend_on` checked the lengths; the buffers have the room that
             // their docs say.
             unsafe {
-                transpose::<V>(k, head_dim, keys);
+                let next = kv.k.get(b + 1).unwrap_or(k);
+                let next = [(next.as_ptr(), head_dim), (v.as_ptr(), kv.v_stride)];
+                transpose::<V>(k, head_dim, keys, next);
                 let seeing = &scratch.seeing;
                 for i in 0..seeing.len().div_ceil(V::TOKENS) {
                     let (first, len) = tile(i, seeing.len(), V::TOKENS);

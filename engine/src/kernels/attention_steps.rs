@@ -21,12 +21,18 @@ pub(super) struct Row {
     pub(super) seen: Range<usize>,
 }
 
-/// A block's keys, [64, head_dim], to [head_dim, 64]: a score's sum then needs no lanes.
+/// A block's keys, [64, head_dim], to [head_dim, 64]: a score's sum then needs no lanes. Meanwhile what is read next is
+/// fetched: blocks of 64 rows each, so many floats apart.
 ///
 /// # Safety
 /// Needs the instruction set of V; `to` has room for a block.
 #[inline(always)]
-pub(super) unsafe fn transpose<V: Simd>(k: &[f32], head_dim: usize, to: *mut f32) {
+pub(super) unsafe fn transpose<V: Simd>(
+    k: &[f32],
+    head_dim: usize,
+    to: *mut f32,
+    next: [(*const f32, usize); 2],
+) {
     let whole = head_dim / V::LANES * V::LANES;
     for p in (0..KV_BLOCK).step_by(8) {
         for d in (0..whole).step_by(V::LANES) {
@@ -35,6 +41,12 @@ pub(super) unsafe fn transpose<V: Simd>(k: &[f32], head_dim: usize, to: *mut f32
                 let mut v = [V::splat(0.0); 8];
                 for (i, v) in v.iter_mut().enumerate() {
                     *v = V::load(k.as_ptr().add((p + i) * head_dim + d));
+                    // Once a cache line.
+                    if d % 16 == 0 {
+                        for (block, stride) in next {
+                            V::prefetch(block.wrapping_add((p + i) * stride + d).cast());
+                        }
+                    }
                 }
                 for (i, v) in V::transpose(v).into_iter().enumerate() {
                     let low = to.add((d + i) * KV_BLOCK + p);
