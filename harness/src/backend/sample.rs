@@ -35,13 +35,17 @@ fn bounded(logprob: f64) -> f64 {
 
 /// The most probable token; the lowest id among equals, 0 when nothing is a number.
 pub fn argmax(logits: &[f32]) -> u32 {
-    let mut best = 0;
-    for (i, x) in logits.iter().enumerate() {
-        if *x > logits[best] || (logits[best].is_nan() && !x.is_nan()) {
-            best = i;
+    // In lanes, so that it compiles to vectors; a comparison with NaN is false.
+    let mut lanes = [f32::NEG_INFINITY; 16];
+    let (whole, rest) = logits.as_chunks::<16>();
+    for chunk in whole {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane = if x > *lane { x } else { *lane };
         }
     }
-    best as u32
+    let max = rest.iter().chain(&lanes).copied();
+    let max = max.fold(f32::NEG_INFINITY, |m, x| if x > m { x } else { m });
+    logits.iter().position(|x| *x == max).unwrap_or(0) as u32
 }
 
 /// The `k` most probable tokens with their log probabilities: the most probable first, the lowest id among equals.
