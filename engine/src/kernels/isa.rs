@@ -2,6 +2,8 @@
 
 use std::sync::OnceLock;
 
+#[cfg(target_arch = "aarch64")]
+use super::simd::Neon;
 #[cfg(target_arch = "x86_64")]
 use super::simd::{Avx2, Avx512};
 use super::simd::{Kernel, Portable, Simd};
@@ -12,6 +14,8 @@ use crate::error::{Error, Result};
 pub enum Isa {
     /// Plain Rust: the oracle of the others.
     Portable,
+    /// AArch64.
+    Neon,
     /// x86-64 with AVX2, FMA and F16C.
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL besides.
@@ -20,12 +24,13 @@ pub enum Isa {
 
 impl Isa {
     /// Every instruction set, the best last.
-    pub const ALL: [Self; 3] = [Self::Portable, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
 
     /// The value of `FATHOM_ISA` that forces it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Portable => "portable",
+            Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
         }
@@ -35,6 +40,7 @@ impl Isa {
     pub fn is_available(self) -> bool {
         match self {
             Self::Portable => true,
+            Self::Neon => cfg!(target_arch = "aarch64"),
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 is_x86_feature_detected!("avx2")
@@ -88,13 +94,15 @@ impl Isa {
         match self {
             // SAFETY: needs no instruction set.
             Self::Portable => unsafe { Portable::enter(kernel) },
+            // SAFETY: every AArch64 has it.
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => unsafe { Neon::enter(kernel) },
             // SAFETY: only an available `Isa` is ever run.
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => unsafe { Avx2::enter(kernel) },
             // SAFETY: only an available `Isa` is ever run.
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => unsafe { Avx512::enter(kernel) },
-            #[cfg(not(target_arch = "x86_64"))]
             _ => unreachable!("{self} is not available"),
         }
     }

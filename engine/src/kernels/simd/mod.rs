@@ -5,6 +5,7 @@
 //! | `portable.rs` | plain Rust, the oracle; and `f32` itself as a vector of one |
 //! | `avx2.rs` | x86-64 with AVX2, FMA and F16C: 8 lanes |
 //! | `avx512.rs` | x86-64 with AVX-512 F, BW, DQ, VL: 16 lanes |
+//! | `neon.rs` | AArch64 with NEON: 8 lanes in two registers |
 //!
 //! The lanes of a reduction are a matter of the result's bits, so a vector is never simply "as wide as it gets":
 //! it is eight lanes along the reduction, for [`Simd::ROWS`] rows at a time. A wider unit takes more rows. What
@@ -17,6 +18,11 @@ mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 
+#[cfg(target_arch = "aarch64")]
+mod neon;
+
+#[cfg(target_arch = "aarch64")]
+pub(super) use self::neon::Neon;
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::{avx2::Avx2, avx512::Avx512};
 pub(super) use portable::Portable;
