@@ -1,7 +1,7 @@
 //! Threads that share the tasks of one call, and stay awake a little for the next.
 //!
 //! Decoding a small model is a hundred calls of a few microseconds each in a token: a thread that sleeps between them
-//! takes longer to wake than to work. So workers spin for [`SPINS`] turns before they sleep. Tasks are claimed one by
+//! takes longer to wake than to work. So workers spin for `SPINS` turns before they sleep. Tasks are claimed one by
 //! one and the caller claims too: a worker that comes late, or not at all, delays nobody.
 
 use std::any::Any;
