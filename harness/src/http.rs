@@ -8,16 +8,19 @@
 //! Redirects are followed here and not by the library, because a token must go to its own host and to no other.
 
 use std::fmt;
+use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
 use ureq::Agent;
-use ureq::http::header::{AUTHORIZATION, LOCATION, RETRY_AFTER};
+use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 8;
+/// Bytes of a refusal's body that are read.
+const WORDS: u64 = 64 << 10;
 
 /// A secret that is sent to one host; it is never printed.
 #[derive(Clone)]
@@ -86,6 +89,8 @@ pub struct Failure {
     pub kind: Kind,
     /// The server wants to be left alone for this long.
     pub retry_after: Option<Duration>,
+    /// The status it answered with, where it answered.
+    pub status: Option<u16>,
 }
 
 /// What a failure means for another try.
@@ -115,6 +120,7 @@ impl Failure {
             why: why.into(),
             kind,
             retry_after: None,
+            status: None,
         }
     }
 }
@@ -194,10 +200,10 @@ impl Client {
     ///
     /// # Errors
     /// When there is no answer, or its status is neither a success nor 416.
-    pub fn get(
+    pub fn get<N: AsRef<str>>(
         &self,
         address: &str,
-        headers: &dyn Fn(&Origin) -> Vec<(&'static str, String)>,
+        headers: &dyn Fn(&Origin) -> Vec<(N, String)>,
     ) -> Result<Reply, Failure> {
         let lasting = |why: String| Failure::of(Kind::Lasting, why);
         let redirect =
@@ -212,7 +218,7 @@ impl Client {
                 request = request.header(AUTHORIZATION, format!("Bearer {token}"));
             }
             for (name, value) in headers(&origin) {
-                request = request.header(name, value);
+                request = request.header(name.as_ref(), value);
             }
             let (parts, body) = request
                 .call()
@@ -246,6 +252,64 @@ impl Client {
         Err(Failure::passing(why))
     }
 
+    /// Posts a JSON body to an address of the service itself, within a time for all of it, the reading included.
+    /// Redirects are not followed: a prompt goes where it was sent and nowhere else.
+    ///
+    /// # Errors
+    /// When there is no answer, or its status is no success; the words of the answer's body are part of the reason.
+    pub fn post(
+        &self,
+        address: &str,
+        headers: &[(String, String)],
+        body: &[u8],
+        within: Duration,
+    ) -> Result<Reply, Failure> {
+        let lasting = |why: String| Failure::of(Kind::Lasting, why);
+        let uri: Uri = address
+            .parse()
+            .map_err(|_| lasting(format!("{address}: no address")))?;
+        let origin = Origin::of(&uri).map_err(|e| lasting(format!("{address}: expected {e}")))?;
+        if origin != self.home {
+            return Err(lasting(format!("{origin}: expected {}", self.home)));
+        }
+        let mut request = self
+            .agent
+            .post(uri)
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(Token(token)) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        for (name, value) in headers {
+            request = request.header(name, value);
+        }
+        let request = request.config().timeout_global(Some(within)).build();
+        let (parts, body) = request
+            .send(body)
+            .map_err(|e| failure(&origin, &e))?
+            .into_parts();
+        match parts.status.as_u16() {
+            status @ 200..=299 => Ok(Reply {
+                status,
+                headers: parts.headers,
+                origin,
+                body,
+            }),
+            status @ 300..=399 => Err(Failure {
+                status: Some(status),
+                ..lasting(format!(
+                    "{origin}: HTTP status {status}, a redirect of a request with a body; give the address it leads to"
+                ))
+            }),
+            status => {
+                let mut failure = self.refusal(&origin, status, &parts.headers);
+                if let Some(words) = words(body) {
+                    failure.why = format!("{}: {words}", failure.why);
+                }
+                Err(failure)
+            }
+        }
+    }
+
     fn refusal(&self, origin: &Origin, status: u16, headers: &HeaderMap) -> Failure {
         let kind = match status {
             401 | 403 => Kind::Forbidden,
@@ -268,6 +332,7 @@ impl Client {
             why: format!("{origin}: HTTP status {status}"),
             kind,
             retry_after,
+            status: Some(status),
         }
     }
 
@@ -276,6 +341,35 @@ impl Client {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What the body of a refusal says, in one line.
+fn words(body: ureq::Body) -> Option<String> {
+    let mut bytes = Vec::new();
+    // Half of an explanation is better than none.
+    let _ = body.into_reader().take(WORDS).read_to_end(&mut bytes);
+    let text = match serde_json::from_slice::<serde_json::Value>(&bytes) {
+        Ok(value) => error_words(&value).unwrap_or_else(|| value.to_string()),
+        Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
+    };
+    let line = one_line(&text);
+    (!line.is_empty()).then_some(line)
+}
+
+/// The message of an error as services write it: `{"error": {"message"}}`, `{"error": ".."}`, `{"message"}`,
+/// `{"detail"}`, and vLLM's `{"object": "error", "message"}`.
+pub fn error_words(value: &serde_json::Value) -> Option<String> {
+    let error = value.get("error").filter(|e| !e.is_null());
+    let message = error.and_then(|e| e.get("message"));
+    let found = message.or(error).or_else(|| value.get("message"));
+    let found = found.or_else(|| value.get("detail"))?;
+    Some(found.as_str().map_or(found.to_string(), str::to_owned))
+}
+
+/// Text of a stranger in a message: one line, short, without control characters.
+pub fn one_line(text: &str) -> String {
+    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    clean.take(300).collect::<String>().trim().to_owned()
 }
 
 fn failure(origin: &Origin, error: &ureq::Error) -> Failure {

@@ -13,6 +13,7 @@ pub mod clock;
 pub mod cpu;
 pub mod describe;
 pub mod divergence;
+pub mod endpoint;
 pub mod error;
 pub mod fetch;
 pub mod filler;

@@ -148,7 +148,11 @@ impl Hub<'_> {
                 }
                 Ok((body, next))
             };
-            match self.client.get(address, &|_| Vec::new()).and_then(read) {
+            match self
+                .client
+                .get(address, &|_| Vec::<(&str, String)>::new())
+                .and_then(read)
+            {
                 Ok(answer) => return Ok(answer),
                 Err(failure) if failure.kind == Kind::Missing => {
                     return Err(GivenUp::Failed(failure));
