@@ -3,6 +3,8 @@
 mod abuse;
 mod answers;
 mod client;
+mod endpoint;
+mod hostile;
 mod sharing;
 
 type Test = Result<(), Box<dyn std::error::Error>>;

@@ -1,0 +1,118 @@
+//! Our client of such APIs against our server: what it does is found out, and the bits of the engine arrive.
+
+use fathom_engine::{Extend, Logits, PromptTree, TreeOptions};
+use fathom_harness::backend::sample::logprob;
+use fathom_harness::endpoint::{Chat, Completion, Endpoint, Kind, Prompt, Sampling, Settings};
+use fathom_harness::stop::Stop;
+use serde_json::json;
+
+use crate::Test;
+use crate::client::{NAME, Server, opened};
+
+const PROMPT: &str = "The magic number of the quiet harbour is 4711. What is the";
+
+fn settings(server: &Server) -> Settings {
+    Settings::new(format!("http://{}/v1/", server.address))
+}
+
+fn endpoint(server: &Server) -> fathom_harness::Result<Endpoint> {
+    Endpoint::open(&settings(server), &Stop::default())
+}
+
+#[test]
+fn what_the_server_does_is_found_out() -> Test {
+    let server = Server::start(|_| ())?;
+    let endpoint = endpoint(&server)?;
+    assert_eq!(endpoint.model(), NAME);
+    let can = endpoint.probe()?;
+    let words = can.in_words();
+    assert!(
+        can.completions && can.chat && can.ids && can.echo,
+        "{words}"
+    );
+    assert!(
+        can.streams && can.seed && can.usage && can.cached,
+        "{words}"
+    );
+    assert!(can.tokenize && !can.prompt_logprobs, "{words}");
+    assert!(can.completion_top >= 5 && can.chat_top >= 5, "{words}");
+    assert!(words.contains("log probabilities of a prompt: by echo"));
+    Ok(())
+}
+
+#[test]
+fn a_prompts_log_probabilities_are_the_engines() -> Test {
+    let server = Server::start(|_| ())?;
+    let endpoint = endpoint(&server)?;
+    let can = endpoint.probe()?;
+    let opened = opened()?;
+    let ids = opened.raw(PROMPT)?;
+    let mut tree = PromptTree::new(&opened.model, TreeOptions::default())?;
+    let batch = [Extend {
+        span: tree.root(0),
+        tokens: &ids,
+        logits: Logits::All,
+    }];
+    let mut expected = vec![None];
+    tree.extend(&batch, &mut |row| {
+        expected.extend(
+            ids.get(row.pos + 1)
+                .map(|id| Some(logprob(row.logits, *id) as f32)),
+        );
+    })?;
+    for prompt in [Prompt::Ids(ids.clone()), Prompt::Text(PROMPT.to_owned())] {
+        let told = endpoint.score_prompt(&can, &prompt, 3)?;
+        let bits: Vec<_> = told.iter().map(|p| p.logprob.map(|l| l as f32)).collect();
+        assert_eq!(bits, expected);
+        assert!(told[1..].iter().all(|p| p.top.len() >= 3));
+        if let Prompt::Ids(ids) = prompt {
+            let told: Vec<_> = told.iter().filter_map(|p| p.token.id).collect();
+            assert_eq!(told, ids);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_stream_a_body_and_a_chat_say_the_same_of_the_same_prompt() -> Test {
+    let server = Server::start(|_| ())?;
+    let endpoint = endpoint(&server)?;
+    let mut sampling = Sampling::greedy(12);
+    sampling.logprobs = Some(2);
+    let mut asked = Completion::new(Prompt::Text(PROMPT.to_owned()), sampling.clone());
+    let whole = endpoint.complete(&asked)?;
+    asked.sampling.stream = true;
+    let pieces = endpoint.complete(&asked)?;
+    assert_eq!(whole.text, pieces.text);
+    assert_eq!(whole.tokens, pieces.tokens);
+    assert_eq!(whole.finish_reason, pieces.finish_reason);
+    assert!(whole.first_token_s.is_none() && pieces.first_token_s.is_some());
+    assert!(pieces.piece_s.windows(2).all(|w| w[0] <= w[1]));
+    let billed = pieces.usage.ok_or("no usage")?;
+    assert_eq!(billed.prompt_tokens as usize, opened()?.raw(PROMPT)?.len());
+    assert_eq!(billed.completion_tokens as usize, pieces.tokens.len());
+    // What the server makes of the conversation, asked for as a prompt.
+    let asked = json!({"messages": [{"role": "user", "content": PROMPT}]});
+    let ids = server.ask("/tokenize", &asked)?["tokens"].take();
+    let ids: Vec<u32> = serde_json::from_value(ids)?;
+    let raw = endpoint.complete(&Completion::new(Prompt::Ids(ids), sampling.clone()))?;
+    let chat = endpoint.chat(&Chat::user(PROMPT, sampling))?;
+    assert_eq!(chat.tokens.len(), raw.tokens.len());
+    for (chat, raw) in chat.tokens.iter().zip(&raw.tokens) {
+        assert_eq!((&chat.token, chat.logprob), (&raw.token, raw.logprob));
+    }
+    Ok(())
+}
+
+#[test]
+fn a_model_that_is_not_there_is_refused_once() -> Test {
+    let server = Server::start(|_| ())?;
+    let mut settings = settings(&server);
+    settings.api_model = Some("large".to_owned());
+    let endpoint = Endpoint::open(&settings, &Stop::default())?;
+    let asked = Completion::new(Prompt::Text("x".to_owned()), Sampling::greedy(1));
+    let failure = endpoint.complete(&asked).err().ok_or("answered")?;
+    assert_eq!((failure.kind, failure.tries), (Kind::Refused, 1));
+    assert!(failure.why.contains("`large` does not exist"), "{failure}");
+    Ok(())
+}
