@@ -189,6 +189,14 @@ impl Client {
         &self.home
     }
 
+    /// A stranger's words without the token, should he have echoed it.
+    pub fn scrubbed(&self, text: &str) -> String {
+        match &self.token {
+            Some(Token(token)) => text.replace(token.as_str(), "(the key)"),
+            None => text.to_owned(),
+        }
+    }
+
     /// How long nobody may ask.
     pub fn hold(&self) -> Duration {
         let moment = *self.moment();
@@ -302,7 +310,8 @@ impl Client {
             }),
             status => {
                 let mut failure = self.refusal(&origin, status, &parts.headers);
-                if let Some(words) = words(body) {
+                let words = one_line(&self.scrubbed(&words(body)));
+                if !words.is_empty() {
                     failure.why = format!("{}: {words}", failure.why);
                 }
                 Err(failure)
@@ -343,17 +352,15 @@ impl Client {
     }
 }
 
-/// What the body of a refusal says, in one line.
-fn words(body: ureq::Body) -> Option<String> {
+/// What the body of a refusal says.
+fn words(body: ureq::Body) -> String {
     let mut bytes = Vec::new();
     // Half of an explanation is better than none.
     let _ = body.into_reader().take(WORDS).read_to_end(&mut bytes);
-    let text = match serde_json::from_slice::<serde_json::Value>(&bytes) {
+    match serde_json::from_slice::<serde_json::Value>(&bytes) {
         Ok(value) => error_words(&value).unwrap_or_else(|| value.to_string()),
         Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
-    };
-    let line = one_line(&text);
-    (!line.is_empty()).then_some(line)
+    }
 }
 
 /// The message of an error as services write it: `{"error": {"message"}}`, `{"error": ".."}`, `{"message"}`,

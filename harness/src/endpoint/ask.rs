@@ -334,8 +334,19 @@ impl Endpoint {
         parse(&bytes)
     }
 
-    /// Tries until it is answered, refused, or too late.
+    /// Tries until it is answered, refused, or too late. What a failure quotes of the server's words has no key in it.
     fn tries<T>(
+        &self,
+        tries: u32,
+        one: impl FnMut(u32, Duration) -> Result<T, Wire>,
+    ) -> Result<(T, u32), Failure> {
+        self.attempts(tries, one).map_err(|failure| Failure {
+            why: self.client.scrubbed(&failure.why),
+            ..failure
+        })
+    }
+
+    fn attempts<T>(
         &self,
         tries: u32,
         mut one: impl FnMut(u32, Duration) -> Result<T, Wire>,
