@@ -201,6 +201,10 @@ impl Endpoint {
         if can.echo {
             asked.echo = true;
             asked.sampling.logprobs = Some(top);
+            if can.echo_ids {
+                let name = "return_tokens_as_token_ids".to_owned();
+                asked.extra.insert(name, true.into());
+            }
             let mut done = self.complete(&asked)?;
             let told = done.usage.map(|u| u.prompt_tokens as usize);
             let n = ids.map(Vec::len).or(told);

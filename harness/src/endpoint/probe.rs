@@ -19,6 +19,8 @@ pub struct Capabilities {
     pub ids: bool,
     /// .. and echoes a prompt with log probabilities of its tokens.
     pub echo: bool,
+    /// .. with ids for tokens, where asked to (`return_tokens_as_token_ids`, as vLLM has it).
+    pub echo_ids: bool,
     /// .. and tells `prompt_logprobs` (vLLM).
     pub prompt_logprobs: bool,
     /// Most probable tokens that it tells at a position; 0 without log probabilities.
@@ -92,6 +94,16 @@ impl Endpoint {
                 let scored = done.tokens.iter().filter(|t| t.logprob.is_some());
                 done.text.contains(PROMPT) && scored.count() > 4
             });
+            if can.echo {
+                let asked = completion(&|c| {
+                    c.echo = true;
+                    c.sampling.logprobs = Some(1);
+                    let name = "return_tokens_as_token_ids".to_owned();
+                    c.extra.insert(name, json!(true));
+                });
+                can.echo_ids = found(self.complete_in(&asked, 2))?
+                    .is_some_and(|done| done.tokens.iter().all(|t| t.token.id.is_some()));
+            }
             let asked = completion(&|c| {
                 c.extra.insert("prompt_logprobs".to_owned(), json!(1));
             });
@@ -181,6 +193,9 @@ impl Capabilities {
             (_, true) => "log probabilities of a prompt: by prompt_logprobs".to_owned(),
             _ => "log probabilities of a prompt: none".to_owned(),
         });
+        if self.echo_ids {
+            lines.push("tokens of an echo: by id where asked".to_owned());
+        }
         let yes = |name: &str, has| format!("{name}: {}", if has { "yes" } else { "no" });
         lines.push(yes("streams", self.streams));
         lines.push(yes("takes a seed", self.seed));

@@ -12,7 +12,7 @@ use crate::serve::error::{ApiError, ApiResult};
 use crate::serve::fields::{Fields, show};
 use crate::serve::http::App;
 use crate::serve::job::{Finish, Job, Token};
-use crate::serve::logprobs::content;
+use crate::serve::logprobs::{Names, content};
 use crate::serve::reply::{Asked, Format, Said};
 use crate::serve::sampling::{MAX_TOP, Sampling};
 
@@ -26,6 +26,7 @@ pub struct Chat {
     prompt: Vec<u32>,
     logprobs: bool,
     token_ids: bool,
+    names_are_ids: bool,
 }
 
 /// Reads a request.
@@ -81,6 +82,7 @@ pub fn read(app: &App, body: &[u8]) -> ApiResult<Asked<Chat>> {
         prompt,
         logprobs,
         token_ids: sampling.token_ids,
+        names_are_ids: sampling.names_are_ids,
     };
     Ok(Asked {
         format,
@@ -188,7 +190,11 @@ fn message((i, value): (usize, Value)) -> ApiResult<Message> {
 impl Chat {
     fn logprobs(&self, tokens: &[Token]) -> Value {
         if self.logprobs {
-            content(&self.opened.tokenizer, tokens)
+            let names = Names {
+                tokenizer: &self.opened.tokenizer,
+                ids: self.names_are_ids,
+            };
+            content(names, tokens)
         } else {
             Value::Null
         }

@@ -11,7 +11,7 @@ use crate::serve::error::{ApiError, ApiResult};
 use crate::serve::fields::{Fields, show, token_ids};
 use crate::serve::http::App;
 use crate::serve::job::{Finish, Job, Token};
-use crate::serve::logprobs::{Offsets, lists};
+use crate::serve::logprobs::{Names, Offsets, lists};
 use crate::serve::reply::{Asked, Format, Said};
 use crate::serve::sampling::{MAX_TOP, Sampling};
 
@@ -36,6 +36,7 @@ pub struct Completions {
     echo: bool,
     logprobs: bool,
     token_ids: bool,
+    names_are_ids: bool,
     /// Where each answer's next token begins, in a stream.
     offsets: Vec<Offsets>,
 }
@@ -92,6 +93,7 @@ pub fn read(app: &App, body: &[u8]) -> ApiResult<Asked<Completions>> {
         echo,
         logprobs: logprobs.is_some(),
         token_ids: sampling.token_ids,
+        names_are_ids: sampling.names_are_ids,
     };
     Ok(Asked {
         format,
@@ -171,7 +173,11 @@ impl Completions {
         let known = std::iter::once(None).chain(scores.unwrap_or_default().iter().map(Some));
         let prompt = echoed.iter().copied().zip(known);
         let said = tokens.iter().map(|t| (t.id, Some(t)));
-        lists(&self.opened.tokenizer, prompt.chain(said), offsets)
+        let names = Names {
+            tokenizer: &self.opened.tokenizer,
+            ids: self.names_are_ids,
+        };
+        lists(names, prompt.chain(said), offsets)
     }
 
     fn choice(&self, answer: usize, text: &str, logprobs: Value, finish: Option<Finish>) -> Value {

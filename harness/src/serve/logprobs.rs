@@ -15,6 +15,25 @@ pub fn token_text(tokenizer: &Tokenizer, id: u32) -> String {
     })
 }
 
+/// How tokens are named.
+#[derive(Clone, Copy)]
+pub struct Names<'a> {
+    /// Knows their bytes.
+    pub tokenizer: &'a Tokenizer,
+    /// `token_id:7` in place of the text.
+    pub ids: bool,
+}
+
+impl Names<'_> {
+    fn of(self, id: u32) -> String {
+        if self.ids {
+            format!("token_id:{id}")
+        } else {
+            token_text(self.tokenizer, id)
+        }
+    }
+}
+
 /// Where tokens begin in a text, in characters.
 #[derive(Clone, Debug, Default)]
 pub struct Offsets {
@@ -51,25 +70,23 @@ impl Offsets {
 
 /// `{tokens, token_logprobs, top_logprobs, text_offset}` of tokens; one without a log probability is a prompt's first.
 pub fn lists<'a>(
-    tokenizer: &Tokenizer,
+    names: Names<'_>,
     tokens: impl Iterator<Item = (u32, Option<&'a Token>)>,
     offsets: &mut Offsets,
 ) -> Value {
     let [mut texts, mut logprobs, mut tops, mut places] = [const { Vec::new() }; 4];
     for (id, token) in tokens {
-        let text = token_text(tokenizer, id);
-        places.push(json!(offsets.next(&tokenizer.decode_bytes(&[id]))));
+        places.push(json!(offsets.next(&names.tokenizer.decode_bytes(&[id]))));
         logprobs.push(json!(token.map(|t| t.logprob)));
         tops.push(token.map_or(Value::Null, |token| {
             let mut top = Map::new();
             for (id, logprob) in token.top.iter().chain([&(token.id, token.logprob)]) {
                 // Of tokens with one text, the most probable.
-                top.entry(token_text(tokenizer, *id))
-                    .or_insert(json!(logprob));
+                top.entry(names.of(*id)).or_insert(json!(logprob));
             }
             Value::Object(top)
         }));
-        texts.push(json!(text));
+        texts.push(json!(names.of(id)));
     }
     json!({
         "tokens": texts,
@@ -80,12 +97,12 @@ pub fn lists<'a>(
 }
 
 /// `{content: [{token, logprob, bytes, top_logprobs}], refusal}` of tokens.
-pub fn content(tokenizer: &Tokenizer, tokens: &[Token]) -> Value {
+pub fn content(names: Names<'_>, tokens: &[Token]) -> Value {
     let one = |id: u32, logprob: f32| {
         json!({
-            "token": token_text(tokenizer, id),
+            "token": names.of(id),
             "logprob": logprob,
-            "bytes": tokenizer.decode_bytes(&[id]),
+            "bytes": names.tokenizer.decode_bytes(&[id]),
         })
     };
     let content = tokens.iter().map(|token| {

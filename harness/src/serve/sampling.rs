@@ -28,6 +28,9 @@ pub struct Sampling {
     pub include_usage: bool,
     /// Ids stand beside the text (as in vLLM).
     pub token_ids: bool,
+    /// Tokens of log probabilities are named `token_id:7` in place of their text, which is not always theirs alone (as in
+    /// vLLM).
+    pub names_are_ids: bool,
     temperature: f32,
     top_p: f32,
     seed: u64,
@@ -48,6 +51,7 @@ impl Sampling {
             stream,
             include_usage: include_usage(fields, stream)?,
             token_ids: fields.flag("return_token_ids")?.unwrap_or(false),
+            names_are_ids: fields.flag("return_tokens_as_token_ids")?.unwrap_or(false),
             temperature: fields.number("temperature", 0.0..=2.0)?.unwrap_or(1.0),
             top_p: fields.number("top_p", 0.0..=1.0)?.unwrap_or(1.0),
             seed: seed.map_or_else(|| RandomState::new().hash_one(0), |n| n as u64),

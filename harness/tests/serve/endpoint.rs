@@ -1,10 +1,13 @@
 //! Our client of such APIs against our server: what it does is found out, and the bits of the engine arrive.
 
+use std::error::Error;
+use std::process::Command;
+
 use fathom_engine::{Extend, Logits, PromptTree, TreeOptions};
 use fathom_harness::backend::sample::logprob;
 use fathom_harness::endpoint::{Chat, Completion, Endpoint, Kind, Prompt, Sampling, Settings};
 use fathom_harness::stop::Stop;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::Test;
 use crate::client::{NAME, Server, opened};
@@ -27,7 +30,7 @@ fn what_the_server_does_is_found_out() -> Test {
     let can = endpoint.probe()?;
     let words = can.in_words();
     assert!(
-        can.completions && can.chat && can.ids && can.echo,
+        can.completions && can.chat && can.ids && can.echo && can.echo_ids,
         "{words}"
     );
     assert!(
@@ -68,6 +71,49 @@ fn a_prompts_log_probabilities_are_the_engines() -> Test {
         if let Prompt::Ids(ids) = prompt {
             let told: Vec<_> = told.iter().filter_map(|p| p.token.id).collect();
             assert_eq!(told, ids);
+        }
+    }
+    Ok(())
+}
+
+/// `logits check --endpoint` of a server: exit code and what it says.
+fn checked(server: &Server, reference: &std::path::Path) -> Result<(i32, Value), Box<dyn Error>> {
+    let output = Command::new(env!("CARGO_BIN_EXE_fathom"))
+        .args(["logits", "check", "--json", "--top", "20", "--endpoint"])
+        .arg(format!("http://{}/v1", server.address))
+        .arg("--reference")
+        .arg(reference)
+        .output()?;
+    let code = output.status.code().ok_or("no exit code")?;
+    let said = serde_json::from_slice(&output.stdout);
+    Ok((
+        code,
+        said.map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?,
+    ))
+}
+
+#[test]
+fn an_endpoint_is_checked_against_recorded_logits() -> Test {
+    let server = Server::start(|_| ())?;
+    let dir = tempfile::tempdir()?;
+    let tokens = dir.path().join("tokens.json");
+    let ids: Vec<u32> = (0..2 * 400).map(|i| 20 + i * i * 7 % 1900).collect();
+    std::fs::write(&tokens, json!([ids[..400], ids[400..]]).to_string())?;
+    for (fault, code) in [(None, 0), (Some("no-temperature"), 1)] {
+        let reference = dir.path().join(format!("{code}.safetensors"));
+        let mut record = Command::new(env!("CARGO_BIN_EXE_fathom"));
+        record.args(["logits", "record", "--tokens"]).arg(&tokens);
+        record.arg("--out").arg(&reference);
+        record.args(fault.iter().flat_map(|fault| ["--fault", fault]));
+        assert!(record.output()?.status.success());
+        let (found, verdict) = checked(&server, &reference)?;
+        assert_eq!(found, code, "{verdict}");
+        let kl = verdict["all"]["kl"]["mean"].as_f64().ok_or("a KL")?;
+        let tokens = verdict["all"]["tokens"].as_u64();
+        assert_eq!(tokens, Some(2 * 399), "{verdict}");
+        match fault {
+            None => assert!(kl.abs() < 1e-6, "{kl}"),
+            Some(_) => assert!(kl > 1e-3, "{kl}"),
         }
     }
     Ok(())

@@ -7,9 +7,10 @@ use serde_json::json;
 use crate::cli::logits::record::evaluate;
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::out;
-use crate::divergence::measure::MOST;
+use crate::divergence::measure::{MOST, Row};
 use crate::divergence::rows::Recorded;
 use crate::divergence::verdict::{Bounds, Comparison, Verdict};
+use crate::endpoint::{Endpoint, Prompt, Settings};
 use crate::report::plot;
 use crate::stop::Stop;
 use crate::{Error, Result};
@@ -23,6 +24,7 @@ or a knee, a position from which on the divergence is another. How each is compu
 Examples:
   fathom logits check --model model-q8.gguf --reference logits.safetensors
   fathom logits check --reference logits.safetensors --fault no-temperature --plot curve.png
+  fathom logits check --endpoint http://localhost:8000/v1 --reference logits.safetensors
   fathom logits check --candidate there.safetensors --reference here.safetensors --json"
 )]
 pub struct Args {
@@ -35,6 +37,23 @@ pub struct Args {
     /// Recorded logits of the same tokens in place of a model
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "fault"])]
     candidate: Option<PathBuf>,
+    /// An OpenAI-compatible API in place of a model, /v1 included; it must tell log probabilities of prompts, with ids
+    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "fault", "candidate"])]
+    endpoint: Option<String>,
+    /// The model's name there; without it, the only one that it lists
+    #[arg(long, value_name = "NAME", requires = "endpoint")]
+    api_model: Option<String>,
+    /// Environment variable with the key; the key is sent to that host alone and never shown
+    #[arg(
+        long,
+        value_name = "VAR",
+        requires = "endpoint",
+        default_value = "OPENAI_API_KEY"
+    )]
+    api_key_env: String,
+    /// Most probable tokens that the endpoint is asked for at each position
+    #[arg(long, value_name = "K", requires = "endpoint", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    top: u16,
     /// What `fathom logits record` has written (all logits or top-k), or llama.cpp's base file of KL divergence
     #[arg(long, value_name = "FILE")]
     reference: PathBuf,
@@ -64,9 +83,10 @@ pub fn run(args: &Args) -> Result<()> {
     let drawn = args.plot.as_deref().map(Drawn::of).transpose()?;
     let mut reference = Recorded::open(&args.reference)?;
     let kind = reference.kind();
-    let verdict = match &args.candidate {
-        Some(path) => against_file(&mut reference, path, bounds),
-        None => against_model(&mut reference, args, bounds),
+    let verdict = match (&args.candidate, &args.endpoint) {
+        (Some(path), _) => against_file(&mut reference, path, bounds),
+        (_, Some(url)) => against_endpoint(&mut reference, args, url, bounds),
+        (None, None) => against_model(&mut reference, args, bounds),
     }?;
     if let Some(drawn) = drawn {
         drawn.write(&verdict)?;
@@ -115,10 +135,66 @@ fn against_model(reference: &mut Recorded, args: &Args, bounds: Bounds) -> Resul
             args.engine.threads,
             ids,
             &stop,
-            &mut |pos, logits| {
-                comparison.take(i, pos, crate::divergence::measure::Row::full(logits))
-            },
+            &mut |pos, logits| comparison.take(i, pos, Row::full(logits)),
         )?;
+    }
+    Ok(comparison.verdict(bounds))
+}
+
+/// Asks an API for the log probabilities of each sequence; a token that it does not tell is not known, and not zero.
+fn against_endpoint(
+    reference: &mut Recorded,
+    args: &Args,
+    url: &str,
+    bounds: Bounds,
+) -> Result<Verdict> {
+    if reference.begins_with_bos() {
+        let expected = "what `fathom logits record` writes: here the first token of each chunk stands for a BOS that only the model's tokenizer knows";
+        let found = "a base file of KL divergence";
+        return Err(Error::input(
+            args.reference.display(),
+            "format",
+            found,
+            expected,
+        ));
+    }
+    let stop = Stop::on_signals()?;
+    let settings = Settings {
+        api_model: args.api_model.clone(),
+        api_key_env: args.api_key_env.clone(),
+        ..Settings::new(url)
+    };
+    let endpoint = Endpoint::open(&settings, &stop)?;
+    let can = endpoint.probe()?;
+    if !(can.ids && (can.echo_ids || can.prompt_logprobs)) {
+        let found = can.in_words().trim_end().replace('\n', "; ");
+        let expected = "prompts as token ids, and their log probabilities with ids";
+        return Err(Error::input("--endpoint", endpoint.host(), found, expected));
+    }
+    let top = usize::from(args.top).min(can.completion_top.max(1));
+    let sequences: Vec<Vec<u32>> = reference
+        .sequences()
+        .into_iter()
+        .map(|range| reference.tokens[range].to_vec())
+        .collect();
+    let mut comparison = Comparison::new(reference);
+    for (i, ids) in sequences.into_iter().enumerate().filter(|s| s.1.len() > 1) {
+        stop.check()?;
+        let told = endpoint.score_prompt(&can, &Prompt::Ids(ids), top)?;
+        // What is told of a token is the row after the one before it.
+        for (pos, position) in told.iter().skip(1).enumerate() {
+            let known = position.top.iter();
+            let (ids, logits): (Vec<u32>, Vec<f32>) = known
+                .filter_map(|(token, logprob)| Some((token.id?, *logprob as f32)))
+                .unzip();
+            let row = Row::Top {
+                ids: &ids,
+                logits: &logits,
+                log_sum_exp: 0.0,
+                next: position.logprob.map_or(f32::NAN, |l| l as f32),
+            };
+            comparison.take(i, pos, row)?;
+        }
     }
     Ok(comparison.verdict(bounds))
 }
