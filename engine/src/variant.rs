@@ -211,7 +211,7 @@ impl Variant {
             Some((name, value)) => (name, Some(value)),
             None => (rest, None),
         };
-        let plain = FAULTS.iter().find(|f| f.name == name);
+        let plain = Fault::by_name(name);
         let valued = VALUED.iter().find(|f| f.name == name);
         let kind = match (plain, valued, value) {
             (Some(fault), _, None) => Kind::Plain(fault),
@@ -285,6 +285,20 @@ impl Variant {
         (edited != *spec).then_some(edited)
     }
 
+    /// Whether it rounds weights of this model; costs nothing.
+    pub fn rounds_weights(&self, model: &Model) -> bool {
+        let ty = self.weights_type();
+        ty.is_some_and(|ty| model.weights.can_be_rounded(ty))
+    }
+
+    /// The type that weights are rounded to, where that is the fault.
+    fn weights_type(&self) -> Option<StoredType> {
+        match &self.kind {
+            Kind::Valued(fault, value) if matches!(fault.edit, Edit::Weights) => stored_type(value),
+            _ => None,
+        }
+    }
+
     /// The model with the fault; `None` when that changes nothing of it.
     ///
     /// # Errors
@@ -293,12 +307,8 @@ impl Variant {
         if let Some(spec) = self.spec(&model.spec) {
             return model.clone().with_spec(spec).map(Some);
         }
-        let weights = match &self.kind {
-            Kind::Valued(fault, value) if matches!(fault.edit, Edit::Weights) => {
-                stored_type(value).and_then(|ty| model.weights.rounded(ty))
-            }
-            _ => None,
-        };
+        let ty = self.weights_type();
+        let weights = ty.and_then(|ty| model.weights.rounded(ty));
         let mut edited = weights.map(|weights| Model {
             weights,
             ..model.clone()

@@ -41,9 +41,10 @@ fn every_variant_that_applies_changes_the_logits() {
         let sound = log_probabilities(&model);
         let mut applied = 0;
         for variant in Variant::all().iter().filter(|v| v.value().is_some()) {
-            let Some(faulty) = variant.model(&model).unwrap() else {
-                continue;
-            };
+            let faulty = variant.model(&model).unwrap();
+            let told = variant.spec(&model.spec).is_some() || variant.rounds_weights(&model);
+            assert_eq!(faulty.is_some(), told, "{checkpoint}, {variant}");
+            let Some(faulty) = faulty else { continue };
             assert_ne!(log_probabilities(&faulty), sound, "{checkpoint}, {variant}");
             applied += 1;
         }

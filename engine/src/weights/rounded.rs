@@ -8,6 +8,19 @@ use crate::kernels::{self, Layout};
 use crate::quantize;
 
 impl Weights {
+    /// Whether [`Weights::rounded`] would change a matrix of a layer.
+    pub fn can_be_rounded(&self, ty: StoredType) -> bool {
+        self.layers.iter().any(|layer| {
+            let (dense, routed) = layer.matrices();
+            let router = match &layer.ffn {
+                FfnWeights::Moe(experts) => Some(&experts.router),
+                FfnWeights::Dense(_) => None,
+            };
+            let mut all = dense.into_iter().chain(routed);
+            all.any(|w| w.rounded_type(ty).is_some() && !router.is_some_and(|r| std::ptr::eq(r, w)))
+        })
+    }
+
     /// The same weights with every matrix of the layers, and the head where it is not the embedding, rounded to `ty`.
     /// Routers and norms stay, as every program that quantises leaves them. A matrix whose rows are no whole number of
     /// blocks is rounded to Q8_0, or stays where that does not fit either. Runs on the current rayon pool.
@@ -57,14 +70,18 @@ impl Weights {
 }
 
 impl Weight {
-    /// The matrix in type `ty`, by rows; `None` where it has no more bits than that already.
-    fn rounded(&self, ty: StoredType) -> Option<Self> {
+    /// The type that `ty` comes to for this matrix; `None` where it has no more bits than that already.
+    fn rounded_type(&self, ty: StoredType) -> Option<StoredType> {
         let fits = |ty: &StoredType| self.cols.is_multiple_of(ty.info().block);
         let ty = [ty, StoredType::Q8_0].into_iter().find(fits)?;
         let bits = |ty: StoredType| ty.info().bytes as f64 / ty.info().block as f64;
-        if bits(self.ty) <= bits(ty) || !quantize::types().any(|t| t == ty) {
-            return None;
-        }
+        let fewer = bits(self.ty) > bits(ty) && quantize::types().any(|t| t == ty);
+        fewer.then_some(ty)
+    }
+
+    /// The matrix in type `ty`, by rows; `None` where nothing would change.
+    fn rounded(&self, ty: StoredType) -> Option<Self> {
+        let ty = self.rounded_type(ty)?;
         let view = self.view();
         let rows: Vec<Vec<u8>> = (0..self.rows)
             .into_par_iter()

@@ -77,8 +77,8 @@ fn faults_of(model: &str) -> Result<String> {
     let model = args.open()?;
     let mut rows = Vec::new();
     for fault in Variant::all() {
-        let (changed, first) = match (fault.spec(&model.spec), fault.model(&model)?) {
-            (Some(faulty), _) => {
+        let (changed, first) = match fault.spec(&model.spec) {
+            Some(faulty) => {
                 let Some(first) = first_difference(&model.spec, &faulty) else {
                     continue;
                 };
@@ -89,8 +89,8 @@ fn faults_of(model: &str) -> Result<String> {
                 };
                 (changed, first)
             }
-            (None, Some(_)) => ("the weights".to_owned(), 0),
-            (None, None) => continue,
+            None if fault.rounds_weights(&model) => ("the weights".to_owned(), 0),
+            None => continue,
         };
         rows.push(vec![
             fault.to_string(),
