@@ -55,6 +55,9 @@ pub enum Error {
     /// A check says no: what was measured is beyond a bound.
     #[error("{0}")]
     Beyond(String),
+    /// A question was asked, and the evidence is not enough for an answer.
+    #[error("{0}")]
+    Undecided(String),
     /// Whoever reads our output has gone.
     #[error("output closed")]
     OutputClosed,
@@ -105,13 +108,15 @@ impl Error {
         }
     }
 
-    /// Exit code of the command: 1 for a check that says no, 2 for bad usage or bad input, 3 for work that could not be finished.
+    /// Exit code of the command: 1 for a check that says no, 2 for bad usage or bad input, 3 for work that could not be finished,
+    /// 4 for evidence that is not enough.
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Check(_) => 1,
             Self::Engine(_) | Self::Read { .. } | Self::Input { .. } | Self::Usage(_) => 2,
             Self::Write { .. } | Self::Unfinished(_) | Self::Interrupted => 3,
             Self::Beyond(_) => 1,
+            Self::Undecided(_) => 4,
             Self::OutputClosed => 0,
         }
     }

@@ -6,6 +6,7 @@
 //!
 //! `run/`, `serve/` and the verbs that say so execute a model. Everything after a run reads its folder.
 
+pub mod audit;
 pub mod backend;
 pub mod builtin;
 pub mod cli;

@@ -4,6 +4,7 @@
 //! Errors are one line on stderr.
 
 pub mod args;
+mod audit;
 mod bench;
 mod fetch;
 mod generate;
@@ -20,6 +21,8 @@ mod show;
 mod show_run;
 mod summary;
 mod tokenize;
+
+pub use out::table;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -52,6 +55,7 @@ enum Verb {
     Report(report::Args),
     Score(score::Args),
     Logits(logits::Args),
+    Audit(audit::Args),
     Bench(bench::Args),
     Serve(serve::Args),
     Tokenize(tokenize::Args),
@@ -125,6 +129,7 @@ fn execute(cli: Cli) -> Result<()> {
         Verb::Score(args) => score::run(&args),
         Verb::Report(args) => report::run(&args),
         Verb::Logits(args) => logits::run(&args),
+        Verb::Audit(args) => audit::run(&args),
         Verb::Bench(args) => bench::run(&args),
         Verb::Serve(args) => serve::run(&args),
         Verb::Tokenize(args) => tokenize::run(&args),

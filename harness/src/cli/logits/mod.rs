@@ -5,6 +5,7 @@ mod record;
 mod tokens;
 
 use crate::Result;
+use crate::cli::audit::{PackArgs, pack};
 
 /// Record reference logits, and check a model against them
 #[derive(clap::Args)]
@@ -23,11 +24,13 @@ pub struct Args {
 enum Verb {
     Record(record::Args),
     Check(check::Args),
+    Pack(PackArgs),
 }
 
 pub fn run(args: &Args) -> Result<()> {
     match &args.verb {
         Verb::Record(args) => record::run(args),
         Verb::Check(args) => check::run(args),
+        Verb::Pack(args) => pack(args),
     }
 }

@@ -2,11 +2,13 @@
 //!
 //! | file | draws |
 //! |---|---|
+//! | `audit.rs` | an audit's evidence, over position and request by request |
 //! | `divergence.rs` | divergence from a reference over position |
 //! | `quality.rs` | score over length, with intervals and controls |
 //! | `heat.rs` | score by depth and length |
 //! | `speed.rs` | speed, time to first token and memory over length |
 
+mod audit;
 mod divergence;
 mod heat;
 mod quality;
@@ -20,6 +22,7 @@ use std::sync::Once;
 use plotters::coord::Shift;
 use plotters::prelude::*;
 
+pub use audit::audit;
 pub use divergence::divergence;
 
 use super::data::Run;
@@ -85,6 +88,7 @@ pub struct Plot {
 
 enum Figure {
     Divergence(divergence::Divergence),
+    Evidence(audit::Evidence),
     Quality(quality::Quality),
     Heat(heat::Heat),
     Speed(speed::Speed),
@@ -131,6 +135,7 @@ impl Plot {
         let root = root.titled(&self.title, font(19, theme))?;
         match &self.figure {
             Figure::Divergence(d) => d.draw(&root, theme)?,
+            Figure::Evidence(e) => e.draw(&root, theme)?,
             Figure::Quality(q) => q.draw(&root, theme)?,
             Figure::Heat(h) => h.draw(&root, theme)?,
             Figure::Speed(s) => s.draw(&root, theme)?,

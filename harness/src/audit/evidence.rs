@@ -1,0 +1,391 @@
+//! One request's evidence between two hypotheses, and of one against all that is known.
+//!
+//! Tokens of a text are not independent observations: one route of an expert that flips moves many of them. So a request is
+//! one observation. Of what was observed, d = x - mu(h) is the deviation from hypothesis h, and u = mu(g) - mu(h) what g
+//! would add; the slope of d on u is 0 under h and 1 under g, with an error that is Student's with 3 degrees of freedom and
+//! a scale taken from the request itself (the sandwich estimate over blocks of tokens) and from how honest engines'
+//! deviations fall along u. The ratio of the two densities is the evidence. How: METHODOLOGY.md.
+
+/// Degrees of freedom of a token's deviation and, at most, of a slope.
+const NU: f64 = 3.0;
+/// Nats that numbers are told exactly to, at best: the scale of a deviation is never less.
+const EXACT: f64 = 2e-5;
+/// Rounds of the reweighting.
+const ROUNDS: usize = 12;
+
+/// A request's numbers: what was observed, with all that was predicted of it.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Observed log probabilities, nats; only numbers that the reference predicts.
+    pub x: Vec<f64>,
+    /// Predictions of every hypothesis for the same; NaN where it makes none.
+    pub mu: Vec<Vec<f64>>,
+    /// Deviations of honest engines from the reference.
+    pub honest: Vec<Vec<f64>>,
+    /// The block of each number, ascending.
+    pub block: Vec<usize>,
+    /// Scale of honest deviations of each number.
+    sigma: Vec<f64>,
+}
+
+/// What a request says about two hypotheses.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Slope {
+    /// Slope of the deviation on the difference: 0 under the one, 1 under the other.
+    pub slope: f64,
+    /// Its scale.
+    pub error: f64,
+    /// Degrees of freedom.
+    pub nu: f64,
+}
+
+impl Seen {
+    /// Of numbers that were observed.
+    pub fn new(x: Vec<f64>, mu: Vec<Vec<f64>>, honest: Vec<Vec<f64>>, block: Vec<usize>) -> Self {
+        let square = |i: usize| {
+            let sum: f64 = honest
+                .iter()
+                .map(|e| e[i] * e[i])
+                .filter(|e| e.is_finite())
+                .sum();
+            sum / honest.len().max(1) as f64
+        };
+        let squares: Vec<f64> = (0..x.len()).map(square).collect();
+        let usual = median(squares.iter().copied()).unwrap_or(0.0);
+        let sigma = squares.iter().map(|s| (s + usual + EXACT * EXACT).sqrt());
+        Self {
+            sigma: sigma.collect(),
+            x,
+            mu,
+            honest,
+            block,
+        }
+    }
+
+    /// The slope of what was observed between hypothesis `h` (0) and `g` (1); `None` where they predict the same.
+    pub fn slope(&self, h: usize, g: usize) -> Option<Slope> {
+        let (of_h, of_g) = (&self.mu[h], &self.mu[g]);
+        let mut line = Line::default();
+        for (i, sigma) in self.sigma.iter().enumerate() {
+            let (d, u) = (self.x[i] - of_h[i], of_g[i] - of_h[i]);
+            if d.is_finite() && u.is_finite() {
+                line.push(i, d / sigma, u / sigma);
+            }
+        }
+        let weight: f64 = line.u.iter().map(|u| u * u).sum();
+        if weight <= 0.0 {
+            return None;
+        }
+        let fits = [0.0, 1.0].map(|start| line.fit(start));
+        let [a, b] = &fits;
+        let fit = if b.cost < a.cost { b } else { a };
+        // How honest deviations fall along u, as large as this request's own are.
+        let mut along = 0.0;
+        for deviation in &self.honest {
+            let of_line = line.at.iter().map(|&i| deviation[i] / self.sigma[i]);
+            let e: Vec<f64> = of_line
+                .map(|e| if e.is_finite() { e } else { 0.0 })
+                .collect();
+            let own = scale(&e);
+            let fall: f64 = e
+                .iter()
+                .zip(&line.u)
+                .zip(&fit.weight)
+                .map(|((e, u), w)| w * e * u)
+                .sum();
+            along += (fall / fit.bread * fit.scale / own.max(1e-12)).powi(2);
+        }
+        along /= self.honest.len().max(1) as f64;
+        // Blocks that matter: with few, the sandwich says little.
+        let mut sums: Vec<(f64, f64)> = Vec::new();
+        let mut last = usize::MAX;
+        for ((&i, (u, r)), w) in line
+            .at
+            .iter()
+            .zip(line.u.iter().zip(&fit.rest))
+            .zip(&fit.weight)
+        {
+            if self.block[i] != last {
+                last = self.block[i];
+                sums.push((0.0, 0.0));
+            }
+            if let Some(sum) = sums.last_mut() {
+                sum.0 += w * u * r;
+                sum.1 += w * u * u;
+            }
+        }
+        let meat: f64 = sums.iter().map(|s| s.0 * s.0).sum();
+        let squares: f64 = sums.iter().map(|s| s.1 * s.1).sum();
+        let blocks = fit.bread * fit.bread / squares.max(1e-300);
+        let sandwich = meat / (fit.bread * fit.bread) * blocks / (blocks - 1.0).max(0.25);
+        // What was told is exact to so much.
+        let exact = line.at.iter().zip(line.u.iter().zip(&fit.weight));
+        let exact: f64 = exact
+            .map(|(&i, (u, w))| (w * u * EXACT / self.sigma[i]).powi(2))
+            .sum();
+        let exact = exact / (fit.bread * fit.bread);
+        Some(Slope {
+            slope: fit.slope,
+            error: (sandwich + along + exact).sqrt(),
+            nu: (blocks - 1.0).clamp(1.0, NU),
+        })
+    }
+
+    /// Share of what was told of which hypothesis `h` says that it could not be: tokens that are left out have no log
+    /// probability.
+    pub fn silent(&self, h: usize) -> f64 {
+        let none = self.mu[h].iter().filter(|mu| mu.is_nan()).count();
+        none as f64 / self.x.len().max(1) as f64
+    }
+
+    /// How far the observed is from hypothesis `h`: the root mean square of deviations in scales of honest ones, those
+    /// beyond 100 counted as 100.
+    pub fn distance(&self, h: usize) -> f64 {
+        let rows = self.x.iter().zip(&self.mu[h]).zip(&self.sigma);
+        rms(rows.map(|((x, mu), sigma)| (x - mu) / sigma))
+    }
+
+    /// The largest distance that is honest under hypothesis `h`, whose rounding others do within `tolerance` of its effect.
+    pub fn honest_distance(&self, h: usize, tolerance: f64) -> f64 {
+        let of_engines = self.honest.iter().map(|deviation| {
+            let rows = deviation.iter().zip(&self.mu[h]).zip(&self.sigma);
+            rms(rows.map(|((e, mu), sigma)| if mu.is_finite() { e / sigma } else { f64::NAN }))
+        });
+        let effect = self.mu[h].iter().zip(&self.mu[0]).zip(&self.sigma);
+        let effect = rms(effect.map(|((mu, sound), sigma)| (mu - sound) / sigma));
+        of_engines.fold(EXACT, f64::max).max(tolerance * effect)
+    }
+
+    /// Half of the mean square of what was observed less what hypothesis `h` predicts: nats a token, and for small
+    /// differences the KL divergence.
+    pub fn divergence(&self, h: usize) -> f64 {
+        let rows = self.x.iter().zip(&self.mu[h]);
+        let squares: Vec<f64> = rows
+            .map(|(x, mu)| (x - mu).powi(2))
+            .filter(|d| d.is_finite())
+            .collect();
+        0.5 * squares.iter().sum::<f64>() / squares.len().max(1) as f64
+    }
+}
+
+impl Slope {
+    /// Logarithm of the ratio of the densities under slope 1 and under slope 0; `one` and `zero` are what other programs'
+    /// versions of the two may differ by.
+    pub fn evidence(&self, one: f64, zero: f64) -> f64 {
+        let density = |at: f64, tolerance: f64| {
+            let scale = self.error.hypot(tolerance);
+            let z = (self.slope - at) / scale;
+            -scale.ln() - (self.nu + 1.0) / 2.0 * (z * z / self.nu).ln_1p()
+        };
+        density(1.0, one) - density(0.0, zero)
+    }
+}
+
+/// Deviations and differences in scales of honest deviations.
+#[derive(Debug, Default)]
+struct Line {
+    at: Vec<usize>,
+    d: Vec<f64>,
+    u: Vec<f64>,
+}
+
+#[derive(Debug)]
+struct Fit {
+    slope: f64,
+    scale: f64,
+    cost: f64,
+    bread: f64,
+    weight: Vec<f64>,
+    rest: Vec<f64>,
+}
+
+impl Line {
+    fn push(&mut self, i: usize, d: f64, u: f64) {
+        self.at.push(i);
+        self.d.push(d);
+        self.u.push(u);
+    }
+
+    /// The most likely slope, from a first guess, with Student's errors of one scale.
+    fn fit(&self, start: f64) -> Fit {
+        let n = self.d.len() as f64;
+        let mut slope = start;
+        let mut rest = self.rest(slope);
+        let mut scale = median(rest.iter().map(|r| r.abs()))
+            .unwrap_or(0.0)
+            .max(1e-9);
+        let mut weight = Vec::new();
+        let mut bread = 0.0;
+        for _ in 0..ROUNDS {
+            weight = rest
+                .iter()
+                .map(|r| (NU + 1.0) / (NU + (r / scale).powi(2)))
+                .collect();
+            let rows = || weight.iter().zip(self.u.iter().zip(&self.d));
+            bread = rows().map(|(w, (u, _))| w * u * u).sum::<f64>().max(1e-300);
+            slope = rows().map(|(w, (u, d))| w * u * d).sum::<f64>() / bread;
+            rest = self.rest(slope);
+            let square: f64 = weight.iter().zip(&rest).map(|(w, r)| w * r * r).sum();
+            scale = (square / n).sqrt().max(1e-9);
+        }
+        let logs: f64 = rest
+            .iter()
+            .map(|r| ((r / scale).powi(2) / NU).ln_1p())
+            .sum();
+        Fit {
+            slope,
+            scale,
+            cost: n * scale.ln() + (NU + 1.0) / 2.0 * logs,
+            bread,
+            weight,
+            rest,
+        }
+    }
+
+    fn rest(&self, slope: f64) -> Vec<f64> {
+        self.d
+            .iter()
+            .zip(&self.u)
+            .map(|(d, u)| d - slope * u)
+            .collect()
+    }
+}
+
+/// Scale of Student's distribution with 3 degrees of freedom about 0.
+fn scale(values: &[f64]) -> f64 {
+    let mut scale = median(values.iter().map(|v| v.abs()))
+        .unwrap_or(0.0)
+        .max(1e-9);
+    for _ in 0..ROUNDS {
+        let square: f64 = values
+            .iter()
+            .map(|v| (NU + 1.0) / (NU + (v / scale).powi(2)) * v * v)
+            .sum();
+        scale = (square / values.len().max(1) as f64).sqrt().max(1e-9);
+    }
+    scale
+}
+
+/// Deviations beyond this many scales count as this many.
+const FAR: f64 = 100.0;
+
+fn rms(values: impl Iterator<Item = f64>) -> f64 {
+    let (mut sum, mut n) = (0.0, 0.0_f64);
+    for v in values.filter(|v| !v.is_nan()) {
+        sum += v.abs().min(FAR).powi(2);
+        n += 1.0;
+    }
+    (sum / n.max(1.0)).sqrt()
+}
+
+fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
+    let mut all: Vec<f64> = values.filter(|v| v.is_finite()).collect();
+    let middle = all.len() / 2;
+    (!all.is_empty()).then(|| *all.select_nth_unstable_by(middle, f64::total_cmp).1)
+}
+
+/// Probability of more than `z` under Student's distribution with 3 degrees of freedom.
+pub fn tail(z: f64) -> f64 {
+    let t = z / 3.0_f64.sqrt();
+    // Far out the difference from 1 is lost; there the tail is its first term.
+    if t > 100.0 {
+        return 2.0 / (3.0 * std::f64::consts::PI * t.powi(3));
+    }
+    let below = 0.5 + (t / (1.0 + t * t) + t.atan()) / std::f64::consts::PI;
+    (1.0 - below).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rng::Rng;
+
+    /// Two hypotheses that differ in every tenth number, honest noise that is heavy-tailed.
+    fn seen(truth: usize, noise: f64, seed: u64) -> Seen {
+        let mut rng = Rng::new(seed);
+        let n = 400;
+        let sound: Vec<f64> = (0..n).map(|_| -2.0 * rng.uniform() - 0.1).collect();
+        let mut faulty = sound.clone();
+        for i in (0..n).step_by(10) {
+            faulty[i] += 0.05 * rng.normal();
+        }
+        let mut noisy = |scale: f64| -> Vec<f64> {
+            let mut one = || {
+                let far = if rng.chance(0.02) { 30.0 } else { 1.0 };
+                scale * far * rng.normal()
+            };
+            (0..n).map(|_| one()).collect()
+        };
+        let honest = vec![noisy(1e-3), noisy(1e-3), noisy(5e-3)];
+        let mu = vec![sound, faulty];
+        let x = mu[truth]
+            .iter()
+            .zip(noisy(noise))
+            .map(|(m, e)| m + e)
+            .collect();
+        Seen::new(x, mu, honest, (0..n).map(|i| i / 16).collect())
+    }
+
+    #[test]
+    fn the_slope_is_0_under_the_one_and_1_under_the_other() {
+        for seed in 0..20 {
+            for truth in [0, 1] {
+                let found = seen(truth, 2e-3, seed).slope(0, 1).unwrap_or_default();
+                assert!(
+                    (found.slope - truth as f64).abs() < 0.15,
+                    "{seed} {truth}: {found:?}"
+                );
+                let evidence = found.evidence(0.02, 0.02);
+                assert!(
+                    if truth == 1 {
+                        evidence > 2.0
+                    } else {
+                        evidence < -2.0
+                    },
+                    "{evidence}"
+                );
+                // The other way round it is the same, with its sign turned.
+                let turned = seen(truth, 2e-3, seed).slope(1, 0).unwrap_or_default();
+                assert!((turned.evidence(0.02, 0.02) + evidence).abs() < 0.05 * evidence.abs());
+            }
+        }
+        assert_eq!(seen(0, 1e-3, 1).slope(0, 0), None);
+    }
+
+    /// E(ratio) under the hypothesis in the denominator is at most 1: the guarantee rests on this.
+    #[test]
+    fn evidence_is_an_e_value_under_noise_as_large_as_the_difference() {
+        for noise in [1e-3, 1e-2, 5e-2, 0.3] {
+            let n = 400;
+            let ratio = |seed| {
+                let slope = seen(0, noise, seed).slope(0, 1).unwrap_or_default();
+                slope.evidence(0.02, 0.02).exp()
+            };
+            let mean = (0..n).map(ratio).sum::<f64>() / n as f64;
+            assert!(mean < 1.1, "{noise}: {mean}");
+        }
+    }
+
+    #[test]
+    fn what_nobody_predicts_is_further_than_honest_noise() {
+        let honest = seen(0, 1e-3, 3);
+        assert!(honest.distance(0) <= 2.0 * honest.honest_distance(0, 0.0));
+        let far = seen(0, 0.3, 3);
+        assert!(far.distance(0) > 5.0 * far.honest_distance(0, 0.0));
+        assert!(far.divergence(0) > 100.0 * honest.divergence(0));
+    }
+
+    #[test]
+    fn the_tail_is_students() {
+        // scipy.stats.t(3).sf
+        for (z, p) in [
+            (0.0, 0.5),
+            (1.0, 0.195_501_1),
+            (3.182_446, 0.025),
+            (10.0, 0.001_063_77),
+            (1000.0, 1.102_6e-9),
+        ] {
+            assert!((tail(z) / p - 1.0).abs() < 1e-3, "{z}: {}", tail(z));
+        }
+    }
+}

@@ -1,0 +1,212 @@
+//! What may have been done to a model that is served: the catalogue's faults, edits of the prompt, another model.
+
+use fathom_engine::Model;
+use fathom_engine::reach::first_difference;
+use fathom_engine::variant::Variant;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::prompt::PromptEdit;
+use crate::{Error, Result};
+
+/// The name of the hypothesis that nothing was done.
+pub const SOUND: &str = "sound";
+
+/// A hypothesis, as it is told and stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hypothesis {
+    /// `sound`, or as on the command line: `no-chunk`, `kv-cache=q4_0`, `cut-middle=0.5`.
+    pub name: String,
+    /// What is wrong, in a line.
+    pub summary: String,
+    /// The first position whose logits can differ.
+    pub first: usize,
+    /// How much another program's version of the same may differ from ours, as a share of its effect: what rounds numbers
+    /// does so in many ways, what leaves a step out in one.
+    pub tolerance: f64,
+}
+
+/// What is done, for the engine.
+#[derive(Clone, Debug)]
+pub enum Edit {
+    /// Nothing.
+    None,
+    /// The model is another.
+    Variant(Variant),
+    /// The prompt is another.
+    Prompt(PromptEdit),
+    /// Another checkpoint.
+    Checkpoint(Box<Model>),
+}
+
+/// Of these, other programs' versions differ from ours: roundings have many spellings.
+const ROUNDINGS: [&str; 3] = ["kv-cache", "activations", "weights"];
+const ROUNDING_TOLERANCE: f64 = 0.3;
+const TOLERANCE: f64 = 0.02;
+
+/// Honest numerics: other precisions and orders of the same computation, the largest of which is llama.cpp's rounding of
+/// activations to blocks of 8 bits.
+pub const HONEST: [&str; 5] = [
+    "activations=bf16",
+    "activations=f16",
+    "activations=q8_0",
+    "kv-cache=f16",
+    "kv-cache=bf16",
+];
+
+impl Hypothesis {
+    /// Nothing was done.
+    pub fn sound() -> Self {
+        Self {
+            name: SOUND.to_owned(),
+            summary: "the model as the reference has it".to_owned(),
+            first: usize::MAX,
+            tolerance: TOLERANCE,
+        }
+    }
+
+    /// The fault's name without its value.
+    pub fn fault(&self) -> &str {
+        self.name.split(['=', '@']).next().unwrap_or(&self.name)
+    }
+
+    /// The value, where it has one.
+    pub fn value(&self) -> Option<&str> {
+        self.name.split_once('=').map(|(_, value)| value)
+    }
+
+    /// Of a fault of the catalogue, where it changes something of the model.
+    fn of_variant(variant: &Variant, model: &Model) -> Option<Self> {
+        let first = match variant.spec(&model.spec) {
+            Some(faulty) => first_difference(&model.spec, &faulty)?,
+            None if variant.rounds_weights(model) => 0,
+            None => return None,
+        };
+        let rounds = ROUNDINGS.contains(&variant.name());
+        Some(Self {
+            name: variant.to_string(),
+            summary: variant.summary().to_owned(),
+            first,
+            tolerance: if rounds {
+                ROUNDING_TOLERANCE
+            } else {
+                TOLERANCE
+            },
+        })
+    }
+
+    fn of_prompt(edit: &PromptEdit) -> Self {
+        Self {
+            name: edit.to_string(),
+            summary: edit.summary().to_owned(),
+            first: 0,
+            tolerance: TOLERANCE,
+        }
+    }
+}
+
+/// All that is held possible of a model, sound first; `prompts` are the edits that apply to its prompts, `suspects` other
+/// checkpoints with their names.
+///
+/// # Errors
+/// A suspect with another vocabulary.
+pub fn catalogue(
+    model: &Model,
+    prompts: Vec<PromptEdit>,
+    suspects: Vec<(String, Model)>,
+) -> Result<Vec<(Hypothesis, Edit)>> {
+    let mut all = vec![(Hypothesis::sound(), Edit::None)];
+    for variant in Variant::all() {
+        if let Some(hypothesis) = Hypothesis::of_variant(&variant, model) {
+            all.push((hypothesis, Edit::Variant(variant)));
+        }
+    }
+    let prompts = prompts.into_iter();
+    all.extend(prompts.map(|edit| (Hypothesis::of_prompt(&edit), Edit::Prompt(edit))));
+    for (name, suspect) in suspects {
+        let (found, expected) = (suspect.spec.n_vocab, model.spec.n_vocab);
+        if found != expected {
+            let expected = format!("{expected}, as the reference has");
+            return Err(Error::input("--suspect", "vocabulary", found, expected));
+        }
+        let hypothesis = Hypothesis {
+            name: format!("model={name}"),
+            summary: "another model".to_owned(),
+            first: 0,
+            tolerance: TOLERANCE,
+        };
+        all.push((hypothesis, Edit::Checkpoint(Box::new(suspect))));
+    }
+    Ok(all)
+}
+
+/// The reference with what a provider says openly: `kv=q8_0,weights=q4_k_m`.
+///
+/// # Errors
+/// What is no fault of the catalogue, or changes nothing of the model.
+pub fn declared(model: Model, text: &str) -> Result<Model> {
+    let mut model = model;
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let spelled = match part.split_once('=') {
+            Some(("kv", value)) => format!("kv-cache={value}"),
+            _ => part.to_owned(),
+        };
+        // A file's mix of types goes by the name of most of them.
+        let plain = ["_k_m", "_k_s", "_k_l"];
+        let mixed = plain.iter().find_map(|mix| {
+            let stem = spelled.strip_suffix(mix)?;
+            Some(format!("{stem}_k"))
+        });
+        let spelled = mixed.unwrap_or(spelled);
+        let variant = Variant::parse(&spelled)?;
+        if HONEST.contains(&spelled.as_str()) {
+            continue;
+        }
+        model = variant.model(&model)?.ok_or_else(|| {
+            Error::Usage(format!(
+                "--declared {part}: changes nothing of {}",
+                model.name
+            ))
+        })?;
+    }
+    Ok(model)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::builtin;
+
+    #[test]
+    fn the_catalogue_of_the_built_in_model_has_its_faults_once_and_no_other_familys() -> Result<()>
+    {
+        let model = builtin::open()?;
+        let all = catalogue(&model, Vec::new(), Vec::new())?;
+        let names: Vec<&str> = all.iter().map(|(h, _)| &*h.name).collect();
+        assert_eq!(names[0], SOUND);
+        for there in [
+            "no-chunk",
+            "no-temperature",
+            "kv-cache=q4_0",
+            "weights=q4_0",
+            "rope-base=2",
+        ] {
+            assert_eq!(names.iter().filter(|n| **n == there).count(), 1, "{there}");
+        }
+        for absent in ["no-sinks", "no-softcap", "no-window", "rope-short-list"] {
+            assert!(!names.contains(&absent), "{absent}");
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn what_is_declared_becomes_the_reference() -> Result<()> {
+        let plain = builtin::open()?;
+        let model = declared(plain.clone(), "kv=q8_0, weights=q4_k_m")?;
+        assert_ne!(model.spec, plain.spec);
+        assert_eq!(declared(plain.clone(), "")?.spec, plain.spec);
+        for wrong in ["kv=q3", "speed=fast", "no-sinks"] {
+            assert!(declared(plain.clone(), wrong).is_err(), "{wrong}");
+        }
+        Ok(())
+    }
+}

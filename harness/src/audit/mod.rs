@@ -1,0 +1,31 @@
+//! Is what is served the model; if not, what was done to it; and how sure are we.
+//!
+//! | file | |
+//! |---|---|
+//! | `hypothesis` | what may have been done: the catalogue's faults, edits of the prompt, another model |
+//! | `prompt` | what services do to a prompt |
+//! | `prepare` | from a model to its probes |
+//! | `probe` | the texts that are sent |
+//! | `table` | what every hypothesis predicts of every probe |
+//! | `observe` | a probe put to a service, and what it says beside the predictions |
+//! | `evidence` | one request between two hypotheses, under noise that is heavy-tailed |
+//! | `process` | all requests together: e-processes, valid whenever one stops |
+//! | `verdict` | what the evidence carries |
+//! | `words` | all of it as a person reads it |
+//! | `pack` | all of that in a file: an audit without the model |
+//! | `counts` | whether tokens are counted as we do |
+//! | `session` | the sequence: which probe is next, and when it is enough |
+
+pub mod counts;
+pub mod evidence;
+pub mod hypothesis;
+pub mod observe;
+pub mod pack;
+pub mod prepare;
+pub mod probe;
+pub mod process;
+pub mod prompt;
+pub mod session;
+pub mod table;
+pub mod verdict;
+pub mod words;

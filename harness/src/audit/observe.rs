@@ -1,0 +1,264 @@
+//! A probe put to a service, and what it says, as numbers beside the predictions.
+
+use std::collections::HashMap;
+
+use crate::audit::evidence::Seen;
+use crate::audit::probe::Probe;
+use crate::audit::table::{Shape, Table};
+use crate::endpoint::{
+    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Piece, Prompt, Sampling, Usage,
+};
+
+/// What a service tells that can be weighed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    /// Log probabilities of the prompt's tokens.
+    Prompt,
+    /// So many of the most probable tokens at each place of the answer.
+    Top(usize),
+    /// The answer's text alone.
+    Text,
+}
+
+impl Told {
+    /// The most that a service tells of prompts of a shape.
+    pub fn most(can: &Capabilities, shape: Shape) -> Self {
+        match shape {
+            Shape::Raw if can.ids && (can.echo || can.prompt_logprobs) => Self::Prompt,
+            _ => Self::top(can, shape),
+        }
+    }
+
+    /// The most that it tells of answers.
+    pub fn top(can: &Capabilities, shape: Shape) -> Self {
+        let top = match shape {
+            Shape::Raw => can.completion_top,
+            Shape::Chat => can.chat_top,
+        };
+        if top > 0 { Self::Top(top) } else { Self::Text }
+    }
+
+    /// The same, without the prompts.
+    pub fn of_answers(self, can: &Capabilities, shape: Shape) -> Self {
+        match self {
+            Self::Prompt => Self::top(can, shape),
+            other => other,
+        }
+    }
+
+    /// The places of a probe's numbers that are told.
+    pub fn places(self, probe: &Probe) -> Vec<usize> {
+        match self {
+            Self::Prompt => (0..probe.prompt_data()).collect(),
+            Self::Top(k) => {
+                let places = probe.tail.iter().enumerate();
+                let places = places.map(|(j, tail)| (probe.tail_start(j), tail.len().min(k)));
+                places.flat_map(|(start, n)| start..start + n).collect()
+            }
+            Self::Text => Vec::new(),
+        }
+    }
+
+    /// In words.
+    pub fn in_words(self) -> String {
+        match self {
+            Self::Prompt => "log probabilities of the prompt's tokens".to_owned(),
+            Self::Top(k) => {
+                format!("log probabilities of the {k} most probable tokens of an answer")
+            }
+            Self::Text => "the text of an answer alone".to_owned(),
+        }
+    }
+}
+
+/// What a service said of a probe.
+#[derive(Clone, Debug, Default)]
+pub struct Observation {
+    /// Places among the probe's numbers, and what was told there.
+    pub values: Vec<(usize, f64)>,
+    /// Of each place of the answer as long as it follows the path: which of the tail's tokens came, or another one.
+    pub choices: Vec<Option<usize>>,
+    /// What was billed, where it is told.
+    pub usage: Option<Usage>,
+    /// Seconds.
+    pub seconds: f64,
+}
+
+/// Bytes of tokens, so that a service that tells no ids is understood.
+pub type Bytes = HashMap<u32, Vec<u8>>;
+
+/// Puts a probe to a service.
+///
+/// # Errors
+/// When it does not answer.
+pub fn observe(
+    endpoint: &Endpoint,
+    can: &Capabilities,
+    told: Told,
+    shape: Shape,
+    probe: &Probe,
+    bytes: &Bytes,
+) -> Result<Observation, Failure> {
+    let begun = std::time::Instant::now();
+    if told == Told::Prompt {
+        let positions = endpoint.score_prompt(can, &Prompt::Ids(probe.ids.clone()), 1)?;
+        let numbers = positions.iter().skip(1).enumerate();
+        return Ok(Observation {
+            values: numbers.filter_map(|(i, p)| Some((i, p.logprob?))).collect(),
+            usage: None,
+            choices: Vec::new(),
+            seconds: begun.elapsed().as_secs_f64(),
+        });
+    }
+    let mut sampling = Sampling::greedy(probe.path.len());
+    if let Told::Top(k) = told {
+        sampling.logprobs = Some(k);
+    }
+    let done = match shape {
+        Shape::Chat => endpoint.chat(&Chat::user(probe.text.clone(), sampling))?,
+        Shape::Raw => {
+            let prompt = match can.ids {
+                true => Prompt::Ids(probe.ids.clone()),
+                false => Prompt::Text(probe.text.clone()),
+            };
+            endpoint.complete(&Completion::new(prompt, sampling))?
+        }
+    };
+    Ok(Observation {
+        seconds: begun.elapsed().as_secs_f64(),
+        ..read(&done, probe, bytes)
+    })
+}
+
+/// An answer beside a probe's path.
+fn read(done: &Completed, probe: &Probe, bytes: &Bytes) -> Observation {
+    let mut seen = Observation {
+        usage: done.usage,
+        ..Observation::default()
+    };
+    if done.tokens.is_empty() {
+        seen.choices = choices(&done.text, probe, bytes);
+        return seen;
+    }
+    for (j, position) in done.tokens.iter().take(probe.path.len()).enumerate() {
+        let start = probe.tail_start(j);
+        let chosen = position.logprob.map(|l| (&position.token, l));
+        let mut there = Vec::new();
+        for (piece, logprob) in position.top.iter().map(|(p, l)| (p, *l)).chain(chosen) {
+            if let Some(k) = place(piece, &probe.tail[j], bytes)
+                && !there.contains(&k)
+            {
+                there.push(k);
+                seen.values.push((start + k, logprob));
+            }
+        }
+        let came = place(&position.token, &probe.tail[j], bytes);
+        seen.choices.push(came);
+        // Behind another token stands another text.
+        if came.map(|k| probe.tail[j][k]) != Some(probe.path[j]) {
+            break;
+        }
+    }
+    seen.values.sort_by_key(|v| v.0);
+    seen
+}
+
+/// Which of the tail's tokens a piece is; none where several have its bytes.
+fn place(piece: &Piece, tail: &[u32], bytes: &Bytes) -> Option<usize> {
+    if let Some(id) = piece.id {
+        return tail.iter().position(|t| *t == id);
+    }
+    let same = |id: &u32| {
+        bytes
+            .get(id)
+            .is_some_and(|b| !b.is_empty() && *b == piece.bytes)
+    };
+    let mut all = tail.iter().enumerate().filter(|(_, id)| same(id));
+    let first = all.next()?;
+    all.next().is_none().then_some(first.0)
+}
+
+/// A text beside the path's: the path's tokens as long as it begins with them, then the longest of the tail's that it goes on with.
+fn choices(text: &str, probe: &Probe, bytes: &Bytes) -> Vec<Option<usize>> {
+    let mut rest = text.as_bytes();
+    let mut all = Vec::new();
+    for (j, tail) in probe.tail.iter().enumerate() {
+        let of = |id: &u32| bytes.get(id).map_or(&[][..], |b| b);
+        // An answer's first space is often left out.
+        let first = |b: &[u8]| j == 0 && !rest.starts_with(b" ") && b.first() == Some(&b' ');
+        let fits = |b: &[u8]| {
+            let own = if first(b) { &b[1..] } else { b };
+            (!own.is_empty() && rest.starts_with(own)).then_some(own.len())
+        };
+        if rest.is_empty() {
+            break;
+        }
+        let expected = fits(of(&probe.path[j]));
+        let Some(n) = expected else {
+            let longest = tail
+                .iter()
+                .enumerate()
+                .filter_map(|(k, id)| Some((fits(of(id))?, k)));
+            all.push(
+                longest
+                    .max_by_key(|(n, k)| (*n, usize::MAX - k))
+                    .map(|(_, k)| k),
+            );
+            break;
+        };
+        all.push(tail.iter().position(|id| *id == probe.path[j]));
+        rest = &rest[n..];
+    }
+    all
+}
+
+/// A request's numbers beside all predictions of a table.
+pub fn seen(table: &Table, probe: usize, values: &[(usize, f64)]) -> Seen {
+    let sound = &table.predicted[0][probe];
+    let there = values
+        .iter()
+        .filter(|(i, x)| sound.get(*i).is_some_and(|p| p.is_finite()) && x.is_finite());
+    let there: Vec<(usize, f64)> = there.copied().collect();
+    let of = |row: &Vec<Vec<f32>>| -> Vec<f64> {
+        there
+            .iter()
+            .map(|(i, _)| f64::from(row[probe][*i]))
+            .collect()
+    };
+    let mu: Vec<Vec<f64>> = table.predicted.iter().map(of).collect();
+    let honest = table.honest.iter().map(|row| {
+        let own = of(row);
+        own.iter().zip(&mu[0]).map(|(e, m)| e - m).collect()
+    });
+    let blocks = table.probes[probe].blocks();
+    Seen::new(
+        there.iter().map(|(_, x)| *x).collect(),
+        mu.clone(),
+        honest.collect(),
+        there.iter().map(|(i, _)| blocks[*i]).collect(),
+    )
+}
+
+/// The temperature at which an honest engine's greedy choice is modelled: how far its logits may be off.
+const GREEDY: f64 = 0.1;
+/// Probability that a token comes for no reason that is known.
+const ASTRAY: f64 = 0.01;
+
+/// Log probability of an answer's choices under each hypothesis.
+pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Vec<f64> {
+    let p = &table.probes[probe];
+    let of = |row: &Vec<Vec<f32>>| {
+        let places = choices.iter().enumerate().map(|(j, choice)| {
+            let start = p.tail_start(j);
+            let tail = &row[probe][start..start + p.tail[j].len()];
+            let best = tail.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let weight = |l: f32| (f64::from(l - best) / GREEDY).exp();
+            let sum: f64 = tail.iter().map(|l| weight(*l)).sum();
+            let share = choice.map_or(0.0, |k| weight(tail[k]) / sum);
+            let astray = ASTRAY / (tail.len() + 1) as f64;
+            ((1.0 - ASTRAY) * share + astray).ln()
+        });
+        places.sum()
+    };
+    table.predicted.iter().map(of).collect()
+}

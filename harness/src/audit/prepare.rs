@@ -1,0 +1,133 @@
+//! From a model to the probes of its audit and the edits that services may make of them.
+
+use fathom_engine::Model;
+
+use crate::audit::counts::counts;
+use crate::audit::hypothesis::{self, Hypothesis};
+use crate::audit::observe::Bytes;
+use crate::audit::probe::{Kind, Probe, text};
+use crate::audit::prompt::PromptEdit;
+use crate::audit::table::{Making, Shape, Table};
+use crate::opened::Opened;
+use crate::{Error, Result};
+
+/// Which probes are made.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// How they are put.
+    pub shape: Shape,
+    /// Whether log probabilities of the prompts are predicted.
+    pub scored: bool,
+    /// Probes of the length that every fault needs.
+    pub probes: usize,
+    /// Their length in tokens; without one, what the faults need.
+    pub length: Option<usize>,
+    /// Tokens that a prompt may have.
+    pub most: usize,
+    /// Seed of the texts.
+    pub seed: u64,
+}
+
+/// No probe is shorter, nor has to be much longer where nothing depends on length.
+const SHORT: usize = 384;
+/// A system message as services put it before a conversation.
+const SYSTEM: &str = "You are a helpful assistant.";
+
+/// The table of an opened model, and other checkpoints that may be in its place.
+///
+/// # Errors
+/// When the tokenizer or the template fails, or nothing fits.
+pub fn table(
+    opened: &Opened,
+    suspects: Vec<(String, Model)>,
+    wanted: Wanted,
+    making: &Making<'_>,
+) -> Result<Table> {
+    let ids = |text: &str| match wanted.shape {
+        Shape::Raw => opened.raw(text),
+        Shape::Chat => opened.chat(text),
+    };
+    let empty = ids("")?;
+    let bos = opened
+        .tokenizer
+        .bos()
+        .filter(|bos| empty.first() == Some(bos));
+    let system = match wanted.shape {
+        Shape::Raw => None,
+        Shape::Chat => system_message(opened)?,
+    };
+    let catalogue = hypothesis::catalogue(&opened.model, PromptEdit::all(bos, system), suspects)?;
+    let longest = wanted.length.unwrap_or_else(|| length(&catalogue));
+    let longest = longest.min(wanted.most.saturating_sub(empty.len() + 32));
+    let mut probes = Vec::new();
+    let mut lengths = vec![longest; wanted.probes];
+    // Where most faults show early, a few short texts are cheap.
+    if longest > 2 * SHORT {
+        lengths.extend([SHORT; 3]);
+    }
+    for (i, tokens) in lengths.into_iter().enumerate() {
+        let kind = if i % 3 == 2 {
+            Kind::Story
+        } else {
+            Kind::Recall
+        };
+        let text = text(kind, tokens, wanted.seed, i as u64, &opened.tokenizer)?;
+        let ids = ids(&text)?;
+        if ids.len() > wanted.most {
+            let expected = format!("prompts of {} tokens and more", ids.len());
+            return Err(Error::input("audit", "context", wanted.most, expected));
+        }
+        let same = |(a, b): &(&u32, &u32)| a == b;
+        let before = empty.iter().zip(&ids).take_while(same).count();
+        let after = empty[before..]
+            .iter()
+            .rev()
+            .zip(ids.iter().rev())
+            .take_while(same)
+            .count();
+        probes.push(Probe {
+            name: format!("{}-{i}", kind.name()),
+            text,
+            body: before..ids.len() - after,
+            ids,
+            ..Probe::default()
+        });
+    }
+    let mut table = making.table(wanted.shape, wanted.scored, catalogue, probes, &opened.stop)?;
+    table.counts = counts(opened)?;
+    Ok(table)
+}
+
+/// Tokens that every fault of the model's own has room to show in.
+fn length(catalogue: &[(Hypothesis, hypothesis::Edit)]) -> usize {
+    let firsts = catalogue
+        .iter()
+        .map(|(h, _)| h.first)
+        .filter(|f| *f != usize::MAX);
+    let first = firsts.max().unwrap_or(0);
+    (first + first / 2 + 256).max(SHORT)
+}
+
+/// What a usual system message adds to a conversation, and where; nothing where the template has no place for it, or puts
+/// one there itself.
+fn system_message(opened: &Opened) -> Result<Option<(usize, Vec<u32>)>> {
+    use fathom_engine::chat::Message;
+    let render = |messages| opened.conversation(messages, true, &serde_json::Map::new());
+    let user = || Message::new("user", "x");
+    let plain = render(vec![user()])?;
+    let Ok(with) = render(vec![Message::new("system", SYSTEM), user()]) else {
+        return Ok(None);
+    };
+    let at = plain.iter().zip(&with).take_while(|(a, b)| a == b).count();
+    let more = with.len().saturating_sub(plain.len());
+    let inserted = with.get(at..at + more).unwrap_or_default().to_vec();
+    let same = with.get(at + more..) == plain.get(at..);
+    Ok((same && more > 0).then_some((at, inserted)))
+}
+
+/// Bytes of all tokens that a table looks at.
+pub fn bytes(opened: &Opened, table: &Table) -> Bytes {
+    let ids = table.probes.iter().flat_map(|p| p.tail.iter().flatten());
+    ids.map(|id| (*id, opened.tokenizer.decode_bytes(&[*id])))
+        .collect()
+}

@@ -1,0 +1,267 @@
+//! What all requests say together: e-processes against every hypothesis.
+//!
+//! Against hypothesis h stands a bet, made before the first request and never changed, that one of the others is true, or a
+//! mixture of sound and a fault, or something that nobody has thought of. What the bet is worth is a martingale under h that
+//! starts at 1, so that it ever reaches 1/alpha has a probability of at most alpha (Ville): one may look after each
+//! request and stop when one likes. What was rejected once stays rejected.
+
+use rayon::prelude::*;
+
+use crate::audit::evidence::{Seen, tail};
+use crate::audit::hypothesis::Hypothesis;
+
+/// Shares of requests that go to the faulty one of a mixture, on which is bet.
+const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
+/// Part of the bet that is on something that nobody has thought of.
+const SURPRISE: f64 = 0.2;
+/// .. and on mixtures.
+const MIXTURES: f64 = 0.1;
+/// Exponent of the calibrator that makes an e-value of a p-value.
+const KAPPA: f64 = 0.3;
+/// Honest engines that nobody measured may be further away than those that were by this factor.
+const UNKNOWN: f64 = 2.0;
+/// Scale of the logarithm of an honest distance.
+const SPREAD: f64 = 0.5;
+
+/// Share of numbers that were told though a hypothesis leaves no room for them: that may be a fault of counting.
+const UNTOLD: f64 = 0.02;
+/// Log of the evidence against a hypothesis that leaves no room for what was told.
+const CONTRADICTION: f64 = 10.0;
+
+/// The bets against every hypothesis.
+#[derive(Clone, Debug)]
+pub struct Process {
+    tolerance: Vec<f64>,
+    /// Per request, `[g][h]`: log of the ratio of g to h.
+    ratios: Vec<Vec<Vec<f64>>>,
+    /// Per request and hypothesis: log of the e-value of being too far from it.
+    surprise: Vec<Vec<f64>>,
+    /// Logs of the largest worth that the bet against each hypothesis had.
+    peak: Vec<f64>,
+    /// The same after each request.
+    history: Vec<Vec<f64>>,
+    /// Per request and hypothesis: log of the distance in distances that are honest; nothing where no number was told.
+    far: Vec<Vec<f64>>,
+    /// Mean divergence of each request from sound.
+    divergence: Vec<f64>,
+}
+
+/// One request's evidence.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// `[g][h]`: log of the ratio of g to h.
+    pub ratios: Vec<Vec<f64>>,
+    /// Of each hypothesis: log of the distance from it in distances that are honest.
+    pub far: Option<Vec<f64>>,
+    /// Divergence from sound, nats a token.
+    pub divergence: Option<f64>,
+}
+
+impl Evidence {
+    /// Of numbers; `tolerance` is each hypothesis's.
+    pub fn of_numbers(seen: &Seen, tolerance: &[f64]) -> Self {
+        let n = tolerance.len();
+        let mut ratios = vec![vec![0.0; n]; n];
+        let pairs: Vec<(usize, usize)> = (0..n)
+            .flat_map(|h| (h + 1..n).map(move |g| (h, g)))
+            .collect();
+        let silent: Vec<bool> = (0..n).map(|h| seen.silent(h) > UNTOLD).collect();
+        let log = |&(h, g): &(usize, usize)| match (silent[h], silent[g]) {
+            (true, false) => CONTRADICTION,
+            (false, true) => -CONTRADICTION,
+            (true, true) => 0.0,
+            (false, false) => {
+                let slope = seen.slope(h, g);
+                slope.map_or(0.0, |s| s.evidence(tolerance[g], tolerance[h]))
+            }
+        };
+        let logs: Vec<f64> = pairs.par_iter().map(log).collect();
+        for ((h, g), log) in pairs.into_iter().zip(logs) {
+            ratios[g][h] = log;
+            ratios[h][g] = -log;
+        }
+        let far = (0..n).map(|h| {
+            let honest = UNKNOWN * seen.honest_distance(h, tolerance[h]);
+            (seen.distance(h) / honest).max(1e-9).ln()
+        });
+        Self {
+            ratios,
+            far: Some(far.collect()),
+            divergence: Some(seen.divergence(0)),
+        }
+    }
+
+    /// Of an answer's text, by its log probability under each hypothesis.
+    pub fn of_choices(likelihood: &[f64]) -> Self {
+        let row = |g: &f64| likelihood.iter().map(|h| g - h).collect();
+        Self {
+            ratios: likelihood.iter().map(row).collect(),
+            far: None,
+            divergence: None,
+        }
+    }
+}
+
+impl Process {
+    /// Before the first request.
+    pub fn new(hypotheses: &[Hypothesis]) -> Self {
+        Self {
+            tolerance: hypotheses.iter().map(|h| h.tolerance).collect(),
+            ratios: Vec::new(),
+            surprise: Vec::new(),
+            peak: vec![0.0; hypotheses.len()],
+            history: Vec::new(),
+            far: Vec::new(),
+            divergence: Vec::new(),
+        }
+    }
+
+    /// Takes a request's evidence.
+    pub fn take(&mut self, evidence: Evidence) {
+        let surprise = |far: &f64| {
+            let p = tail(far / SPREAD).max(1e-300);
+            KAPPA.ln() + (KAPPA - 1.0) * p.ln()
+        };
+        let none = vec![0.0; self.peak.len()];
+        let surprise = evidence
+            .far
+            .as_ref()
+            .map(|far| far.iter().map(surprise).collect());
+        self.surprise.push(surprise.unwrap_or(none));
+        self.ratios.push(evidence.ratios);
+        self.far.extend(evidence.far);
+        self.divergence.extend(evidence.divergence);
+        for h in 0..self.peak.len() {
+            self.peak[h] = self.peak[h].max(self.worth(h));
+        }
+        self.history.push(self.peak.clone());
+    }
+
+    /// Log of what the bet against `h` is worth now.
+    fn worth(&self, h: usize) -> f64 {
+        let others = (self.tolerance.len() - 1).max(1) as f64;
+        let mut parts = vec![SURPRISE.ln() + self.surprise.iter().map(|r| r[h]).sum::<f64>()];
+        let pure = ((1.0 - SURPRISE - MIXTURES) / others).ln();
+        let mixed = (MIXTURES / (others * SHARES.len() as f64)).ln();
+        for g in (0..self.tolerance.len()).filter(|g| *g != h) {
+            parts.push(pure + self.ratio(g, h));
+            for share in SHARES {
+                let pair = if h == 0 { g } else { h };
+                // Mixtures are of sound and one fault; against a fault the only one that helps is its own.
+                if h == 0 || g == 0 {
+                    parts.push(mixed + self.mixture(pair, share, h));
+                }
+            }
+        }
+        log_sum(&parts)
+    }
+
+    /// Log of the ratio of g to h over all requests.
+    pub fn ratio(&self, g: usize, h: usize) -> f64 {
+        self.ratios.iter().map(|r| r[g][h]).sum()
+    }
+
+    /// Log of the ratio of a mixture, sound but for a share of requests that have fault `f`, to `h`.
+    pub fn mixture(&self, f: usize, share: f64, h: usize) -> f64 {
+        let each = self.ratios.iter();
+        each.map(|r| log_sum(&[(1.0 - share).ln() + r[0][h], share.ln() + r[f][h]]))
+            .sum()
+    }
+
+    /// Log of the e-value against every mixture of sound and `f`: each request would have to be near one of the two.
+    pub fn against_mixture(&self, f: usize) -> f64 {
+        self.surprise.iter().map(|r| r[0].min(r[f])).sum()
+    }
+
+    /// Whether most requests are as near to `h` as honest engines would be. True where no numbers were told.
+    pub fn fits(&self, h: usize) -> bool {
+        let near = self.far.iter().filter(|far| far[h] <= 0.0).count();
+        2 * near >= self.far.len()
+    }
+
+    /// Whether most requests are near to sound or to `f`, and some to each alone.
+    pub fn fits_in_parts(&self, f: usize) -> bool {
+        let near = self
+            .far
+            .iter()
+            .filter(|far| far[0].min(far[f]) <= 0.0)
+            .count();
+        let sides = |sign: f64| self.ratios.iter().any(|r| sign * r[f][0] > 2.0);
+        2 * near >= self.far.len() && sides(1.0) && sides(-1.0)
+    }
+
+    /// The largest e-values so far, as logs.
+    pub fn e_values(&self) -> &[f64] {
+        &self.peak
+    }
+
+    /// Whether `h` is rejected at level `alpha`.
+    pub fn rejected(&self, h: usize, alpha: f64) -> bool {
+        self.peak[h] >= -alpha.ln()
+    }
+
+    /// Hypotheses that are not.
+    pub fn survivors(&self, alpha: f64) -> Vec<usize> {
+        (0..self.peak.len())
+            .filter(|h| !self.rejected(*h, alpha))
+            .collect()
+    }
+
+    /// The share of requests that have fault `f` in the most likely mixture, with the shares that are not less likely by a
+    /// factor of `alpha`.
+    pub fn share(&self, f: usize, alpha: f64) -> (f64, [f64; 2]) {
+        let grid: Vec<f64> = (1..100).map(|i| f64::from(i) / 100.0).collect();
+        let logs: Vec<f64> = grid
+            .iter()
+            .map(|share| self.mixture(f, *share, 0))
+            .collect();
+        let best = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        let near = || {
+            grid.iter()
+                .zip(&logs)
+                .filter(|(_, l)| **l >= best + alpha.ln())
+        };
+        let at = grid
+            .iter()
+            .zip(&logs)
+            .find(|(_, l)| **l == best)
+            .map_or(0.5, |(s, _)| *s);
+        let low = near().map(|(s, _)| *s).fold(1.0, f64::min);
+        (at, [low, near().map(|(s, _)| *s).fold(0.0, f64::max)])
+    }
+
+    /// The mean divergence from sound, nats a token, with the upper end of its interval of 95 % over requests; `None` where
+    /// fewer than two requests told numbers.
+    pub fn divergence(&self) -> Option<(f64, f64)> {
+        let n = self.divergence.len() as f64;
+        if n < 2.0 {
+            return None;
+        }
+        let mean = self.divergence.iter().sum::<f64>() / n;
+        let square: f64 = self.divergence.iter().map(|d| (d - mean).powi(2)).sum();
+        let error = (square / (n - 1.0) / n).sqrt();
+        // Student's 97.5 % for few requests.
+        let t = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26];
+        let t = t.get(n as usize - 2).copied().unwrap_or(2.2);
+        Some((mean, mean + t * error))
+    }
+
+    /// Requests so far.
+    pub fn requests(&self) -> usize {
+        self.ratios.len()
+    }
+
+    /// Log of the largest e-value against `h` after each request.
+    pub fn history(&self, h: usize) -> Vec<f64> {
+        self.history.iter().map(|peak| peak[h]).collect()
+    }
+}
+
+/// Log of the sum of exponentials.
+fn log_sum(logs: &[f64]) -> f64 {
+    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    if !most.is_finite() {
+        return most;
+    }
+    most + logs.iter().map(|l| (l - most).exp()).sum::<f64>().ln()
+}

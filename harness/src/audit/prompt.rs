@@ -1,0 +1,146 @@
+//! What services do to a prompt before the model reads it, as edits of its token ids.
+
+use std::fmt;
+use std::ops::Range;
+
+/// Which part of a text is left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The oldest tokens: a context that is full, shifted.
+    Start,
+    /// Routers' middle-out.
+    Middle,
+    /// All beyond a limit.
+    End,
+}
+
+/// An edit of a prompt.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PromptEdit {
+    /// A second BOS token before the first.
+    DoubleBos(u32),
+    /// The BOS token is missing.
+    NoBos(u32),
+    /// A share of the text is left out.
+    Cut(Part, f64),
+    /// Something unasked stands at this place: a system message of the service's own.
+    Inserted(usize, Vec<u32>),
+}
+
+/// Shares that are left out, of which one is told by the others' failure to predict it.
+const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
+
+impl PromptEdit {
+    /// The edits that apply where a prompt begins with `bos`, or has none; `system` is what a usual
+    /// system message adds, and where.
+    pub fn all(bos: Option<u32>, system: Option<(usize, Vec<u32>)>) -> Vec<Self> {
+        let mut all = Vec::new();
+        all.extend(bos.map(Self::DoubleBos));
+        all.extend(bos.map(Self::NoBos));
+        for part in [Part::Start, Part::Middle, Part::End] {
+            all.extend(SHARES.map(|share| Self::Cut(part, share)));
+        }
+        all.extend(system.map(|(at, ids)| Self::Inserted(at, ids)));
+        all
+    }
+
+    /// What is wrong, in a line.
+    pub fn summary(&self) -> &'static str {
+        match self {
+            Self::DoubleBos(_) => "two BOS tokens before the prompt",
+            Self::NoBos(_) => "the prompt without its BOS token",
+            Self::Cut(Part::Start, _) => "the beginning of the prompt left out",
+            Self::Cut(Part::Middle, _) => "the middle of the prompt left out",
+            Self::Cut(Part::End, _) => "the end of the prompt left out",
+            Self::Inserted(..) => "a system message that nobody sent",
+        }
+    }
+
+    /// The edited prompt: each entry is the token and its place in `ids`, where it comes from there. What is left out is of
+    /// `body`, the tokens of the text itself; what stands around it stays. `None` where the edit changes nothing.
+    pub fn apply(&self, ids: &[u32], body: Range<usize>) -> Option<Vec<(u32, Option<usize>)>> {
+        let mut own: Vec<(u32, Option<usize>)> = ids
+            .iter()
+            .enumerate()
+            .map(|(i, id)| (*id, Some(i)))
+            .collect();
+        match self {
+            Self::DoubleBos(bos) if ids.first() == Some(bos) => own.insert(0, (*bos, None)),
+            Self::NoBos(bos) if ids.first() == Some(bos) => drop(own.remove(0)),
+            Self::Cut(part, share) => {
+                let n = (body.len() as f64 * share).round() as usize;
+                if n == 0 || n >= body.len() {
+                    return None;
+                }
+                let first = match part {
+                    Part::Start => body.start,
+                    Part::Middle => body.start + (body.len() - n) / 2,
+                    Part::End => body.end - n,
+                };
+                own.drain(first..first + n);
+            }
+            Self::Inserted(at, system) if *at <= own.len() && !system.is_empty() => {
+                own.splice(*at..*at, system.iter().map(|id| (*id, None)));
+            }
+            _ => return None,
+        }
+        Some(own)
+    }
+}
+
+impl fmt::Display for PromptEdit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::DoubleBos(_) => f.write_str("double-bos"),
+            Self::NoBos(_) => f.write_str("no-bos"),
+            Self::Cut(Part::Start, share) => write!(f, "cut-start={share}"),
+            Self::Cut(Part::Middle, share) => write!(f, "cut-middle={share}"),
+            Self::Cut(Part::End, share) => write!(f, "cut-end={share}"),
+            Self::Inserted(..) => f.write_str("hidden-system"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_say_where_each_token_comes_from() {
+        let ids = [1, 10, 11, 12, 13, 14];
+        let edited = |edit: PromptEdit| {
+            let edited = edit.apply(&ids, 1..5);
+            edited.map(|e| e.into_iter().map(|(id, _)| id).collect::<Vec<u32>>())
+        };
+        assert_eq!(
+            edited(PromptEdit::DoubleBos(1)),
+            Some(vec![1, 1, 10, 11, 12, 13, 14])
+        );
+        assert_eq!(edited(PromptEdit::NoBos(1)), Some(vec![10, 11, 12, 13, 14]));
+        assert_eq!(edited(PromptEdit::NoBos(2)), None);
+        assert_eq!(
+            edited(PromptEdit::Cut(Part::Start, 0.5)),
+            Some(vec![1, 12, 13, 14])
+        );
+        assert_eq!(
+            edited(PromptEdit::Cut(Part::Middle, 0.5)),
+            Some(vec![1, 10, 13, 14])
+        );
+        assert_eq!(
+            edited(PromptEdit::Cut(Part::End, 0.5)),
+            Some(vec![1, 10, 11, 14])
+        );
+        assert_eq!(edited(PromptEdit::Cut(Part::End, 0.01)), None);
+        assert_eq!(
+            edited(PromptEdit::Inserted(1, vec![7])),
+            Some(vec![1, 7, 10, 11, 12, 13, 14])
+        );
+        let cut = PromptEdit::Cut(Part::Middle, 0.5).apply(&ids, 1..5);
+        let places: Vec<_> = cut
+            .into_iter()
+            .flatten()
+            .filter_map(|(_, from)| from)
+            .collect();
+        assert_eq!(places, [0, 1, 4, 5]);
+    }
+}

@@ -1,0 +1,214 @@
+//! What the evidence carries, and never more.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use crate::audit::hypothesis::Hypothesis;
+use crate::audit::process::Process;
+use crate::{Error, Result};
+
+/// What an audit may end in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// Every fault that can be told apart at the budget is rejected, and the divergence is below the margin.
+    Same,
+    /// One fault, of a share of requests or of all.
+    Fault,
+    /// One of several faults that the budget cannot tell apart.
+    Class,
+    /// Not the model, and nothing of the catalogue.
+    Other,
+    /// The budget was spent before the evidence was enough.
+    Undecided,
+}
+
+/// An audit's verdict, with what it rests on. Field names are those of the command line's contract.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verdict {
+    /// The verdict.
+    pub verdict: Kind,
+    /// The fault's name, without a value.
+    pub fault: Option<String>,
+    /// Its value, where it has one.
+    pub parameters: Map<String, Value>,
+    /// What a class is made of.
+    pub members: Vec<String>,
+    /// Share of requests that have the fault, where not all do.
+    pub share: Option<f64>,
+    /// The shares that are not much less likely.
+    pub share_interval: Option<[f64; 2]>,
+    /// Faults that are rejected.
+    pub excluded: Vec<String>,
+    /// Faults that are not.
+    pub not_excluded: Vec<String>,
+    /// Against every hypothesis: at 1/alpha it is rejected.
+    pub e_values: BTreeMap<String, f64>,
+    /// Mean divergence from the reference, nats a token.
+    pub divergence: Option<f64>,
+    /// The upper end of its interval of 95 %.
+    pub divergence_at_most: Option<f64>,
+}
+
+/// What was fixed before the first request.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct Terms {
+    /// Probability of rejecting the truth.
+    pub alpha: f64,
+    /// Divergence that *same* may have, nats a token.
+    pub margin: f64,
+}
+
+impl Terms {
+    /// # Errors
+    /// What is no probability or no divergence.
+    pub fn new(alpha: f64, margin: f64) -> Result<Self> {
+        if !(alpha > 0.0 && alpha < 0.5) {
+            let expected = "more than 0 and less than 0.5";
+            return Err(Error::input("--alpha", "share", alpha, expected));
+        }
+        if !(margin > 0.0 && margin.is_finite()) {
+            return Err(Error::input("--margin", "nats", margin, "more than 0"));
+        }
+        Ok(Self { alpha, margin })
+    }
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self {
+            alpha: 0.01,
+            margin: 0.02,
+        }
+    }
+}
+
+/// The state of an audit.
+#[derive(Debug)]
+pub struct State<'a> {
+    /// What is held possible.
+    pub hypotheses: &'a [Hypothesis],
+    /// The evidence.
+    pub process: &'a Process,
+    /// The terms.
+    pub terms: Terms,
+    /// Of each hypothesis, whether the whole budget is expected to tell it from sound.
+    pub decidable: &'a [bool],
+    /// Whether numbers were told; without them no divergence is known.
+    pub numbers: bool,
+    /// Whether the budget is spent.
+    pub spent: bool,
+}
+
+/// Requests before anything is called the same.
+const LEAST: usize = 3;
+
+impl State<'_> {
+    /// The verdict, or none as long as more requests may bring one.
+    pub fn verdict(&self) -> Option<Verdict> {
+        let left = self.process.survivors(self.terms.alpha);
+        let sound = left.contains(&0);
+        let faults: Vec<usize> = left.iter().copied().filter(|h| *h > 0).collect();
+        if sound {
+            let open = faults.iter().any(|h| self.decidable[*h]);
+            let near = match self.process.divergence() {
+                Some((_, most)) => most < self.terms.margin,
+                None => !self.numbers,
+            };
+            if !open && near && self.process.requests() >= LEAST {
+                return Some(self.told(Kind::Same, &[]));
+            }
+            return self.spent.then(|| self.told(Kind::Undecided, &[]));
+        }
+        match &faults[..] {
+            [] => Some(
+                self.mixture()
+                    .unwrap_or_else(|| self.told(Kind::Other, &[])),
+            ),
+            all => {
+                let fitting: Vec<usize> = all
+                    .iter()
+                    .copied()
+                    .filter(|h| self.process.fits(*h))
+                    .collect();
+                let name = self.hypotheses[all[0]].fault();
+                let one_name = all.iter().all(|h| self.hypotheses[*h].fault() == name);
+                match (&fitting[..], one_name) {
+                    ([_, ..], true) => Some(self.told(Kind::Fault, &fitting)),
+                    ([_, ..], false) if self.spent => Some(self.told(Kind::Class, &fitting)),
+                    ([], _) if self.spent => Some(self.told(Kind::Other, &[])),
+                    _ => None,
+                }
+            }
+        }
+    }
+
+    /// Where no single hypothesis is left: a share of requests with one fault, the others sound.
+    fn mixture(&self) -> Option<Verdict> {
+        let bound = -self.terms.alpha.ln();
+        let likely = |f: &usize| {
+            let share = self.process.share(*f, self.terms.alpha).0;
+            self.process.mixture(*f, share, 0)
+        };
+        let all: Vec<usize> = (1..self.hypotheses.len())
+            .filter(|f| self.process.against_mixture(*f) < bound && self.process.fits_in_parts(*f))
+            .collect();
+        let best = all.iter().map(likely).fold(f64::NEG_INFINITY, f64::max);
+        let all: Vec<usize> = all
+            .into_iter()
+            .filter(|f| likely(f) > best - bound)
+            .collect();
+        let first = *all.iter().max_by(|a, b| likely(a).total_cmp(&likely(b)))?;
+        let name = self.hypotheses[first].fault();
+        let one_name = all.iter().all(|h| self.hypotheses[*h].fault() == name);
+        let mut told = self.told(if one_name { Kind::Fault } else { Kind::Class }, &all);
+        let (share, interval) = self.process.share(first, self.terms.alpha);
+        told.share = Some(share);
+        told.share_interval = Some(interval);
+        Some(told)
+    }
+
+    /// A verdict of this kind, with what is named by it.
+    fn told(&self, verdict: Kind, named: &[usize]) -> Verdict {
+        let name = |h: usize| self.hypotheses[h].name.clone();
+        let best = named.iter().copied();
+        let best = best.max_by(|a, b| {
+            self.process
+                .ratio(*a, 0)
+                .total_cmp(&self.process.ratio(*b, 0))
+        });
+        let best = best
+            .filter(|_| verdict == Kind::Fault)
+            .map(|h| &self.hypotheses[h]);
+        let faults = || 1..self.hypotheses.len();
+        let rejected = |h: &usize| self.process.rejected(*h, self.terms.alpha);
+        let e_values = self.process.e_values().iter().enumerate();
+        let divergence = self.process.divergence();
+        Verdict {
+            verdict,
+            fault: best.map(|h| h.fault().to_owned()),
+            parameters: best
+                .and_then(|h| h.value())
+                .map(|value| ("value".to_owned(), Value::from(value)))
+                .into_iter()
+                .collect(),
+            members: named
+                .iter()
+                .filter(|_| best.is_none())
+                .map(|h| name(*h))
+                .collect(),
+            share: None,
+            share_interval: None,
+            excluded: faults().filter(rejected).map(name).collect(),
+            not_excluded: faults().filter(|h| !rejected(h)).map(name).collect(),
+            // JSON has no number for more.
+            e_values: e_values
+                .map(|(h, log)| (name(h), log.exp().min(1e300)))
+                .collect(),
+            divergence: divergence.map(|d| d.0),
+            divergence_at_most: divergence.map(|d| d.1),
+        }
+    }
+}

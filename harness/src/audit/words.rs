@@ -1,0 +1,217 @@
+//! An audit as a person reads it: the verdict, what it rests on, and a paragraph for the provider.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::audit::counts::Counted;
+use crate::audit::observe::Told;
+use crate::audit::session::{Budget, Session};
+use crate::audit::verdict::{Kind, Terms, Verdict};
+use crate::report::plot;
+use crate::{Error, Result};
+
+/// A finished audit.
+#[derive(Debug)]
+pub struct Audit<'a> {
+    /// Who was asked.
+    pub host: String,
+    /// What the reference is.
+    pub model: &'a BTreeMap<String, Value>,
+    /// What was weighed.
+    pub told: Told,
+    /// What was fixed beforehand.
+    pub terms: Terms,
+    /// What could be spent.
+    pub budget: Budget,
+    /// The verdict.
+    pub verdict: &'a Verdict,
+    /// The evidence.
+    pub session: &'a Session<'a>,
+    /// Tokens as the service counts them.
+    pub counted: &'a [Counted],
+    /// Requests that brought nothing, and why.
+    pub failures: &'a [String],
+    /// Seconds of all of it.
+    pub seconds: f64,
+}
+
+impl Audit<'_> {
+    fn model_name(&self) -> &str {
+        self.model
+            .get("name")
+            .and_then(Value::as_str)
+            .unwrap_or("the model")
+    }
+
+    /// The verdict in a sentence.
+    pub fn sentence(&self) -> String {
+        let v = self.verdict;
+        let name = self.model_name();
+        let summary = |name: &str| {
+            let all = self.session.table.hypotheses.iter();
+            all.clone()
+                .find(|h| h.name == name)
+                .map_or(String::new(), |h| format!(" ({})", h.summary))
+        };
+        match v.verdict {
+            Kind::Same if v.not_excluded.is_empty() => {
+                format!("the same: what is served is {name}, and no fault of the catalogue")
+            }
+            Kind::Same => format!(
+                "the same: what is served is {name}; {} cannot be told from it at this budget",
+                v.not_excluded.join(", ")
+            ),
+            Kind::Fault => {
+                let fault = v.fault.clone().unwrap_or_default();
+                let value = v.parameters.get("value").and_then(Value::as_str);
+                let whole = value.map_or(fault.clone(), |value| format!("{fault}={value}"));
+                let share = v.share.map_or(String::new(), |share| {
+                    let [low, high] = v.share_interval.unwrap_or([0.0, 1.0]);
+                    format!(
+                        " in about {:.0} % of requests ({:.0} to {:.0} %)",
+                        100.0 * share,
+                        100.0 * low,
+                        100.0 * high
+                    )
+                });
+                format!("not the same: {whole}{}{share}", summary(&whole))
+            }
+            Kind::Class => format!(
+                "not the same: one of {}, which this budget cannot tell apart",
+                v.members.join(", ")
+            ),
+            Kind::Other => {
+                "not the same: something outside of the catalogue, another model among them"
+                    .to_owned()
+            }
+            Kind::Undecided => "not enough evidence within the budget".to_owned(),
+        }
+    }
+
+    /// A paragraph for the provider.
+    pub fn paragraph(&self) -> String {
+        let v = self.verdict;
+        let divergence = v.divergence.map_or(String::new(), |d| {
+            format!(" Log probabilities differ from the reference by {} nats a token on average (as half their mean square).", short(d))
+        });
+        format!(
+            "We asked {} for {} ({}) with {} requests of {} tokens in all and compared with fathom's reference of the model. \
+             Result: {}.{divergence} The probability that the truth was rejected by chance is at most {}. Repeat it with: \
+             fathom audit --model {} --endpoint URL",
+            self.host,
+            self.model_name(),
+            self.told.in_words(),
+            self.session.put.len(),
+            self.session.tokens,
+            self.sentence(),
+            self.terms.alpha,
+            self.model_name(),
+        )
+    }
+
+    /// Writes `report.md`, `audit.json` and the plots to a folder.
+    ///
+    /// # Errors
+    /// When they cannot be written.
+    pub fn write(&self, dir: &Path, object: &Value) -> Result<()> {
+        std::fs::create_dir_all(dir).map_err(|e| Error::write(dir, e))?;
+        let put = |name: &str, text: &str| {
+            let path = dir.join(name);
+            std::fs::write(&path, text).map_err(|e| Error::write(&path, e))
+        };
+        let mut images = String::new();
+        for plot in plot::audit(self) {
+            put(&format!("{}.svg", plot.name), &plot.svg(&plot::LIGHT)?)?;
+            plot.write_png(&dir.join(format!("{}.png", plot.name)))?;
+            let _ = write!(images, "![{}]({}.svg)\n\n", plot.alt, plot.name);
+        }
+        let pretty = serde_json::to_string_pretty(object).unwrap_or_default();
+        put("audit.json", &format!("{pretty}\n"))?;
+        let words = in_words(self);
+        let report = format!(
+            "# Audit of {}\n\n{}\n\n{images}```\n{words}```\n",
+            self.host,
+            self.paragraph()
+        );
+        put("report.md", &report)
+    }
+}
+
+/// Everything, for a terminal.
+pub fn in_words(audit: &Audit<'_>) -> String {
+    let v = audit.verdict;
+    let session = audit.session;
+    let mut text = format!("{}\n\n", audit.sentence());
+    let rows = session
+        .table
+        .hypotheses
+        .iter()
+        .enumerate()
+        .map(|(h, hypothesis)| {
+            let log = session.process.e_values()[h] / std::f64::consts::LN_10;
+            let state = if session.process.rejected(h, audit.terms.alpha) {
+                "rejected".to_owned()
+            } else {
+                match session.needed[h] {
+                    Some((requests, tokens)) => {
+                        format!("left; {requests} requests of {tokens} tokens would tell it")
+                    }
+                    None => "left".to_owned(),
+                }
+            };
+            vec![
+                hypothesis.name.clone(),
+                format!("{log:.1}"),
+                state,
+                hypothesis.summary.clone(),
+            ]
+        });
+    let rows: Vec<Vec<String>> = rows.collect();
+    text += &crate::cli::table(&["hypothesis", "log10 e", "", "what it is"], rows);
+    let _ = write!(
+        text,
+        "\n{} requests of {}, {} tokens of {}, {:.0} s; weighed: {}\nrejected from log10 e = {:.1} on (alpha {})\n",
+        session.put.len(),
+        audit.budget.requests,
+        session.tokens,
+        audit.budget.tokens,
+        audit.seconds,
+        audit.told.in_words(),
+        -audit.terms.alpha.log10(),
+        audit.terms.alpha
+    );
+    if let (Some(mean), Some(most)) = (v.divergence, v.divergence_at_most) {
+        let _ = writeln!(
+            text,
+            "divergence {} nats a token, at most {} (95 %); the margin is {}",
+            short(mean),
+            short(most),
+            audit.terms.margin
+        );
+    }
+    let told = audit.counted.iter().filter(|c| c.told.is_some()).count();
+    let findings: Vec<String> = audit.counted.iter().filter_map(Counted::finding).collect();
+    match findings.is_empty() {
+        true if told == 0 => text += "tokens of prompts are not told\n",
+        true => {
+            let _ = writeln!(
+                text,
+                "tokens of {told} prompts are counted as the tokenizer and the template have them"
+            );
+        }
+        false => findings.iter().for_each(|line| {
+            let _ = writeln!(text, "count: {line}");
+        }),
+    }
+    for failure in audit.failures {
+        let _ = writeln!(text, "failed: {failure}");
+    }
+    text
+}
+
+fn short(x: f64) -> String {
+    format!("{x:.1e}")
+}

@@ -1,0 +1,218 @@
+//! `fathom audit`: is what is served the model; if not, what was done to it.
+
+mod reference;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use serde_json::json;
+
+pub use reference::{PackArgs, pack};
+
+use crate::audit::counts::{Counted, count};
+use crate::audit::observe::{Told, observe};
+use crate::audit::pack::Pack;
+use crate::audit::session::{Budget, Session};
+use crate::audit::table::Shape;
+use crate::audit::verdict::{Kind, Terms, Verdict};
+use crate::audit::words::{Audit, in_words};
+use crate::cli::args;
+use crate::cli::out;
+use crate::endpoint::{Endpoint, Settings};
+use crate::stop::Stop;
+use crate::{Error, Result};
+use reference::ReferenceArgs;
+
+/// Find out whether an API serves the model, and if not, what was done to it
+#[derive(clap::Args)]
+#[command(
+    after_help = "Exit code 0: the same; 1: not the same; 4: not enough evidence within the budget.
+The test, its guarantee and where it breaks: METHODOLOGY.md.
+
+Examples:
+  fathom audit --model model.gguf --endpoint http://localhost:8000/v1
+  fathom audit --model model.gguf --endpoint https://api.example/v1 --declared kv=q8_0,weights=q4_k_m
+  fathom audit --reference scout.pack --endpoint https://api.example/v1 --out reports/scout
+  fathom serve --fault no-chunk & fathom audit --endpoint http://127.0.0.1:8080/v1"
+)]
+pub struct Args {
+    #[command(flatten)]
+    model: ReferenceArgs,
+    /// What `fathom logits pack` has written, in place of a model
+    #[arg(long, value_name = "PACK", conflicts_with_all = ["model", "fault", "declared", "suspect", "length", "seed"])]
+    reference: Option<PathBuf>,
+    /// The API, /v1 included
+    #[arg(long, value_name = "URL")]
+    endpoint: String,
+    /// The model's name there; without it, the only one that it lists
+    #[arg(long, value_name = "NAME")]
+    api_model: Option<String>,
+    /// Environment variable with the key; the key is sent to that host alone and never shown
+    #[arg(long, value_name = "VAR", default_value = "OPENAI_API_KEY")]
+    api_key_env: String,
+    /// Requests with probes, at most
+    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    budget_requests: u16,
+    /// Tokens of prompts and answers, at most
+    #[arg(long, value_name = "TOKENS", default_value = "1M", value_parser = args::tokens)]
+    budget_tokens: usize,
+    /// Probability of rejecting the truth
+    #[arg(long, value_name = "SHARE", default_value_t = Terms::default().alpha)]
+    alpha: f64,
+    /// Nats a token that what is called the same may differ by
+    #[arg(long, value_name = "NATS", default_value_t = Terms::default().margin)]
+    margin: f64,
+    /// Look at no more than this, though the API tells more
+    #[arg(long, value_name = "WHAT", default_value = "prompt")]
+    at_most: AtMost,
+    /// Folder for the report: words, plots, and the verdict as JSON
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
+    /// One JSON object instead of words
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum AtMost {
+    /// Log probabilities of the prompt's tokens
+    Prompt,
+    /// Log probabilities of the most probable tokens of an answer
+    Top,
+    /// The text of an answer
+    Text,
+}
+
+pub fn run(args: &Args) -> Result<()> {
+    let begun = Instant::now();
+    let terms = Terms::new(args.alpha, args.margin)?;
+    let stop = Stop::on_signals()?;
+    let kept = args.reference.as_deref().map(Pack::read).transpose()?;
+    let settings = Settings {
+        api_model: args.api_model.clone(),
+        api_key_env: args.api_key_env.clone(),
+        ..Settings::new(&args.endpoint)
+    };
+    let endpoint = Endpoint::open(&settings, &stop)?;
+    let can = endpoint.probe()?;
+    let shape = match &kept {
+        Some(pack) => pack.table.shape,
+        None if can.completions => Shape::Raw,
+        None => Shape::Chat,
+    };
+    let offered = match shape {
+        Shape::Raw => can.completions,
+        Shape::Chat => can.chat,
+    };
+    if !offered {
+        let found = can.in_words().trim_end().replace('\n', "; ");
+        let expected = format!("{shape:?}, for which the pack was made").to_lowercase();
+        return Err(Error::input("--endpoint", endpoint.host(), found, expected));
+    }
+    let most = match args.at_most {
+        AtMost::Prompt => Told::most(&can, shape),
+        AtMost::Top => Told::top(&can, shape),
+        AtMost::Text => Told::Text,
+    };
+    if !args.json {
+        let (host, can, most) = (endpoint.host(), can.in_words(), most.in_words());
+        out::print(&format!("{host}\n{can}weighed: {most}\n\n"))?;
+    }
+    let pack = match kept {
+        Some(pack) => pack,
+        None => {
+            let probes = usize::from(args.budget_requests) + 2;
+            args.model
+                .pack(shape, most == Told::Prompt, probes, &stop)?
+        }
+    };
+    let table = &pack.table;
+    let told = if table.scored {
+        most
+    } else {
+        most.of_answers(&can, shape)
+    };
+    let counted = count(&endpoint, &can, &table.counts)?;
+    let budget = Budget {
+        requests: args.budget_requests.into(),
+        tokens: args.budget_tokens,
+    };
+    let mut session = Session::new(table, terms, budget, |p| told.places(&table.probes[p]));
+    let mut failures = Vec::new();
+    let verdict = loop {
+        stop.check()?;
+        if let Some(verdict) = session.verdict() {
+            break verdict;
+        }
+        let Some(probe) = session.next() else {
+            let why = failures
+                .pop()
+                .unwrap_or_else(|| "no probe is left".to_owned());
+            return Err(Error::Unfinished(format!("audit: {why}")));
+        };
+        match observe(
+            &endpoint,
+            &can,
+            told,
+            shape,
+            &table.probes[probe],
+            &pack.bytes,
+        ) {
+            Ok(observation) => session.take(probe, &observation),
+            Err(failure) => {
+                session.failed(probe);
+                failures.push(format!("{}: {}", table.probes[probe].name, failure.why));
+            }
+        }
+    };
+    let audit = Audit {
+        host: endpoint.host(),
+        model: &pack.model,
+        told,
+        terms,
+        budget,
+        verdict: &verdict,
+        session: &session,
+        counted: &counted,
+        failures: &failures,
+        seconds: begun.elapsed().as_secs_f64(),
+    };
+    let object = as_json(&audit);
+    if let Some(dir) = &args.out {
+        audit.write(dir, &object)?;
+    }
+    if args.json {
+        out::line(&object.to_string())?;
+    } else {
+        out::print(&in_words(&audit))?;
+    }
+    ended(&verdict)
+}
+
+fn as_json(audit: &Audit<'_>) -> serde_json::Value {
+    let mut object = json!(audit.verdict);
+    object["requests"] = audit.session.put.len().into();
+    object["tokens"] = audit.session.tokens.into();
+    object["seconds"] = audit.seconds.into();
+    object["weighed"] = audit.told.in_words().into();
+    object["terms"] = json!(audit.terms);
+    object["budget"] = json!(audit.budget);
+    object["model"] = json!(audit.model);
+    let findings: Vec<String> = audit.counted.iter().filter_map(Counted::finding).collect();
+    object["counts"] = json!(audit.counted);
+    object["findings"] = findings.into();
+    object["failures"] = audit.failures.into();
+    object
+}
+
+fn ended(verdict: &Verdict) -> Result<()> {
+    match verdict.verdict {
+        Kind::Same => Ok(()),
+        Kind::Undecided => Err(Error::Undecided(
+            "audit: not enough evidence within the budget".to_owned(),
+        )),
+        _ => Err(Error::Check(
+            "audit: what is served is not the model".to_owned(),
+        )),
+    }
+}
