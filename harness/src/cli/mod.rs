@@ -6,6 +6,7 @@
 pub mod args;
 mod audit;
 mod bench;
+mod endpoint;
 mod fetch;
 mod generate;
 mod list;

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::cli::endpoint::EndpointArgs;
 use crate::cli::logits::record::evaluate;
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::out;
 use crate::divergence::measure::{MOST, Row};
 use crate::divergence::rows::Recorded;
 use crate::divergence::verdict::{Bounds, Comparison, Verdict};
-use crate::endpoint::{Endpoint, Prompt, Settings};
+use crate::endpoint::{Endpoint, Prompt};
 use crate::report::plot;
 use crate::stop::Stop;
 use crate::{Error, Result};
@@ -40,17 +41,6 @@ pub struct Args {
     /// An OpenAI-compatible API in place of a model, /v1 included; it must tell log probabilities of prompts, with ids
     #[arg(long, value_name = "URL", conflicts_with_all = ["model", "fault", "candidate"])]
     endpoint: Option<String>,
-    /// The model's name there; without it, the only one that it lists
-    #[arg(long, value_name = "NAME", requires = "endpoint")]
-    api_model: Option<String>,
-    /// Environment variable with the key; the key is sent to that host alone and never shown
-    #[arg(
-        long,
-        value_name = "VAR",
-        requires = "endpoint",
-        default_value = "OPENAI_API_KEY"
-    )]
-    api_key_env: String,
     /// Most probable tokens that the endpoint is asked for at each position
     #[arg(long, value_name = "K", requires = "endpoint", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
     top: u16,
@@ -72,9 +62,14 @@ pub struct Args {
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    api: EndpointArgs,
 }
 
 pub fn run(args: &Args) -> Result<()> {
+    if args.endpoint.is_none() {
+        args.api.unused("--endpoint")?;
+    }
     let bounds = Bounds {
         max_kl: args.max_kl,
         min_top1: args.min_top1,
@@ -159,12 +154,7 @@ fn against_endpoint(
         ));
     }
     let stop = Stop::on_signals()?;
-    let settings = Settings {
-        api_model: args.api_model.clone(),
-        api_key_env: args.api_key_env.clone(),
-        ..Settings::new(url)
-    };
-    let endpoint = Endpoint::open(&settings, &stop)?;
+    let endpoint = Endpoint::open(&args.api.settings(url), &stop)?;
     let can = endpoint.probe()?;
     if !(can.ids && (can.echo_ids || can.prompt_logprobs)) {
         let found = can.in_words().trim_end().replace('\n', "; ");
