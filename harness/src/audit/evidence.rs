@@ -6,6 +6,8 @@
 //! a scale taken from the request itself (the sandwich estimate over blocks of tokens) and from how honest engines'
 //! deviations fall along u. The ratio of the two densities is the evidence. How: METHODOLOGY.md.
 
+use crate::audit::table::Table;
+
 /// Degrees of freedom of a token's deviation and, at most, of a slope.
 const NU: f64 = 3.0;
 /// Nats that numbers are told exactly to, at best: the scale of a deviation is never less.
@@ -40,6 +42,32 @@ pub struct Slope {
 }
 
 impl Seen {
+    /// A request's numbers beside what some hypotheses of a table, in this order, predict of them.
+    pub fn of(table: &Table, probe: usize, values: &[(usize, f64)], hypotheses: &[usize]) -> Self {
+        let sound = &table.predicted[0][probe];
+        let known = |i: usize| sound.get(i).is_some_and(|p| p.is_finite());
+        let there = values.iter().filter(|(i, x)| known(*i) && x.is_finite());
+        let there: Vec<(usize, f64)> = there.copied().collect();
+        let of =
+            |row: &[f32]| -> Vec<f64> { there.iter().map(|(i, _)| f64::from(row[*i])).collect() };
+        let less = |row: &[f32]| -> Vec<f64> {
+            there
+                .iter()
+                .map(|(i, _)| f64::from(row[*i]) - f64::from(sound[*i]))
+                .collect()
+        };
+        let blocks = table.probes[probe].blocks();
+        Self::new(
+            there.iter().map(|(_, x)| *x).collect(),
+            hypotheses
+                .iter()
+                .map(|h| of(&table.predicted[*h][probe]))
+                .collect(),
+            table.honest.iter().map(|row| less(&row[probe])).collect(),
+            there.iter().map(|(i, _)| blocks[*i]).collect(),
+        )
+    }
+
     /// Of numbers that were observed.
     pub fn new(x: Vec<f64>, mu: Vec<Vec<f64>>, honest: Vec<Vec<f64>>, block: Vec<usize>) -> Self {
         let square = |i: usize| {
@@ -139,7 +167,7 @@ impl Seen {
     }
 
     /// How far the observed is from hypothesis `h`: the root mean square of deviations in scales of honest ones, those
-    /// beyond 100 counted as 100.
+    /// beyond 30 counted as 30.
     pub fn distance(&self, h: usize) -> f64 {
         let rows = self.x.iter().zip(&self.mu[h]).zip(&self.sigma);
         rms(rows.map(|((x, mu), sigma)| (x - mu) / sigma))
@@ -267,7 +295,7 @@ fn scale(values: &[f64]) -> f64 {
 }
 
 /// Deviations beyond this many scales count as this many.
-const FAR: f64 = 100.0;
+const FAR: f64 = 30.0;
 
 fn rms(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut n) = (0.0, 0.0_f64);

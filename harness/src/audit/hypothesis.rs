@@ -36,6 +36,8 @@ pub enum Edit {
     Prompt(PromptEdit),
     /// Another checkpoint.
     Checkpoint(Box<Model>),
+    /// Nothing, in other numerics.
+    Engine(Honest),
 }
 
 /// Of these, other programs' versions differ from ours: roundings have many spellings.
@@ -43,15 +45,33 @@ const ROUNDINGS: [&str; 3] = ["kv-cache", "activations", "weights"];
 const ROUNDING_TOLERANCE: f64 = 0.3;
 const TOLERANCE: f64 = 0.02;
 
-/// Honest numerics: other precisions and orders of the same computation, the largest of which is llama.cpp's rounding of
-/// activations to blocks of 8 bits.
-pub const HONEST: [&str; 5] = [
-    "activations=bf16",
-    "activations=f16",
-    "activations=q8_0",
-    "kv-cache=f16",
-    "kv-cache=bf16",
+/// Honest numerics: other precisions and orders of the same computation. The largest are those of a model that is bf16
+/// throughout, logits included, and of llama.cpp, which rounds activations to blocks of 8 bits.
+pub const HONEST: [Honest; 5] = [
+    Honest::new("activations=bf16", true),
+    Honest::new("activations=f16", false),
+    Honest::new("activations=q8_0", false),
+    Honest::new("kv-cache=f16", false),
+    Honest::new("kv-cache=bf16", false),
 ];
+
+/// A sound engine in other numerics than the reference.
+#[derive(Clone, Copy, Debug)]
+pub struct Honest {
+    /// What is rounded, as a variant.
+    pub variant: &'static str,
+    /// Whether logits are rounded to bf16 before they become probabilities.
+    pub bf16_logits: bool,
+}
+
+impl Honest {
+    const fn new(variant: &'static str, bf16_logits: bool) -> Self {
+        Self {
+            variant,
+            bf16_logits,
+        }
+    }
+}
 
 impl Hypothesis {
     /// Nothing was done.
@@ -158,7 +178,7 @@ pub fn declared(model: Model, text: &str) -> Result<Model> {
         });
         let spelled = mixed.unwrap_or(spelled);
         let variant = Variant::parse(&spelled)?;
-        if HONEST.contains(&spelled.as_str()) {
+        if HONEST.iter().any(|h| h.variant == spelled) {
             continue;
         }
         model = variant.model(&model)?.ok_or_else(|| {

@@ -14,6 +14,8 @@
 //! | `words` | all of it as a person reads it |
 //! | `pack` | all of that in a file: an audit without the model |
 //! | `counts` | whether tokens are counted as we do |
+//! | `plan` | what a probe is expected to bring |
+//! | `recording` | what a service said, kept |
 //! | `session` | the sequence: which probe is next, and when it is enough |
 
 pub mod counts;
@@ -21,10 +23,12 @@ pub mod evidence;
 pub mod hypothesis;
 pub mod observe;
 pub mod pack;
+pub mod plan;
 pub mod prepare;
 pub mod probe;
 pub mod process;
 pub mod prompt;
+pub mod recording;
 pub mod session;
 pub mod table;
 pub mod verdict;

@@ -2,7 +2,8 @@
 
 use std::collections::HashMap;
 
-use crate::audit::evidence::Seen;
+use serde::{Deserialize, Serialize};
+
 use crate::audit::probe::Probe;
 use crate::audit::table::{Shape, Table};
 use crate::endpoint::{
@@ -72,15 +73,18 @@ impl Told {
 }
 
 /// What a service said of a probe.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// Places among the probe's numbers, and what was told there.
     pub values: Vec<(usize, f64)>,
     /// Of each place of the answer as long as it follows the path: which of the tail's tokens came, or another one.
+    #[serde(default)]
     pub choices: Vec<Option<usize>>,
     /// What was billed, where it is told.
+    #[serde(default)]
     pub usage: Option<Usage>,
     /// Seconds.
+    #[serde(default)]
     pub seconds: f64,
 }
 
@@ -210,33 +214,6 @@ fn choices(text: &str, probe: &Probe, bytes: &Bytes) -> Vec<Option<usize>> {
         rest = &rest[n..];
     }
     all
-}
-
-/// A request's numbers beside all predictions of a table.
-pub fn seen(table: &Table, probe: usize, values: &[(usize, f64)]) -> Seen {
-    let sound = &table.predicted[0][probe];
-    let there = values
-        .iter()
-        .filter(|(i, x)| sound.get(*i).is_some_and(|p| p.is_finite()) && x.is_finite());
-    let there: Vec<(usize, f64)> = there.copied().collect();
-    let of = |row: &Vec<Vec<f32>>| -> Vec<f64> {
-        there
-            .iter()
-            .map(|(i, _)| f64::from(row[probe][*i]))
-            .collect()
-    };
-    let mu: Vec<Vec<f64>> = table.predicted.iter().map(of).collect();
-    let honest = table.honest.iter().map(|row| {
-        let own = of(row);
-        own.iter().zip(&mu[0]).map(|(e, m)| e - m).collect()
-    });
-    let blocks = table.probes[probe].blocks();
-    Seen::new(
-        there.iter().map(|(_, x)| *x).collect(),
-        mu.clone(),
-        honest.collect(),
-        there.iter().map(|(i, _)| blocks[*i]).collect(),
-    )
 }
 
 /// The temperature at which an honest engine's greedy choice is modelled: how far its logits may be off.

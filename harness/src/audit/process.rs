@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::audit::evidence::{Seen, tail};
 use crate::audit::hypothesis::Hypothesis;
+use crate::audit::table::Table;
 
 /// Shares of requests that go to the faulty one of a mixture, on which is bet.
 const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
@@ -58,9 +59,12 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Of numbers; `tolerance` is each hypothesis's.
-    pub fn of_numbers(seen: &Seen, tolerance: &[f64]) -> Self {
-        let n = tolerance.len();
+    /// Of what a service told of a probe.
+    pub fn of_numbers(table: &Table, probe: usize, values: &[(usize, f64)]) -> Self {
+        let all: Vec<usize> = (0..table.hypotheses.len()).collect();
+        let seen = Seen::of(table, probe, values, &all);
+        let tolerance: Vec<f64> = table.hypotheses.iter().map(|h| h.tolerance).collect();
+        let n = all.len();
         let mut ratios = vec![vec![0.0; n]; n];
         let pairs: Vec<(usize, usize)> = (0..n)
             .flat_map(|h| (h + 1..n).map(move |g| (h, g)))

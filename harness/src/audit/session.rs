@@ -1,8 +1,7 @@
 //! The sequence of an audit: which probe is next, and when it is enough.
 
-use rayon::prelude::*;
-
-use crate::audit::observe::{Observation, likelihood, seen};
+use crate::audit::observe::{Observation, likelihood};
+use crate::audit::plan::Plan;
 use crate::audit::process::{Evidence, Process};
 use crate::audit::table::Table;
 use crate::audit::verdict::{State, Terms, Verdict};
@@ -16,6 +15,9 @@ pub struct Budget {
     pub tokens: usize,
 }
 
+/// How much more evidence than needed a plan must expect.
+const SAFE: f64 = 1.5;
+
 /// An audit under way.
 #[derive(Debug)]
 pub struct Session<'a> {
@@ -23,109 +25,79 @@ pub struct Session<'a> {
     pub table: &'a Table,
     /// The evidence so far.
     pub process: Process,
+    plan: &'a Plan<'a>,
     terms: Terms,
     budget: Budget,
-    numbers: bool,
+    /// Probes that may be put.
+    probes: Vec<usize>,
     /// Tokens spent.
     pub tokens: usize,
     /// The probes that were put, in order.
     pub put: Vec<usize>,
     /// What was told of each, where numbers were.
     pub observed: Vec<(usize, Vec<(usize, f64)>)>,
-    decidable: Vec<bool>,
-    /// Requests and tokens that would tell a hypothesis from sound, where the budget is not enough.
+    /// Of each hypothesis, whether the budget is expected to tell it from sound.
+    pub decidable: Vec<bool>,
+    /// Requests and tokens that would, where it is not.
     pub needed: Vec<Option<(usize, usize)>>,
-    tolerance: Vec<f64>,
-    /// Numbers that the service tells of each probe.
-    told: Vec<Vec<usize>>,
 }
 
 impl<'a> Session<'a> {
-    /// Before the first request. `told` gives, of a probe, the places of the numbers that the service will tell; of a
-    /// service that tells none, nothing.
-    pub fn new(
-        table: &'a Table,
-        terms: Terms,
-        budget: Budget,
-        told: impl Fn(usize) -> Vec<usize>,
-    ) -> Self {
-        let told: Vec<Vec<usize>> = (0..table.probes.len()).map(told).collect();
+    /// Before the first request, with the probes that may be put.
+    pub fn new(plan: &'a Plan<'a>, terms: Terms, budget: Budget, probes: Vec<usize>) -> Self {
         let mut session = Self {
-            process: Process::new(&table.hypotheses),
+            table: plan.table,
+            process: Process::new(&plan.table.hypotheses),
+            plan,
             terms,
             budget,
-            numbers: told.iter().any(|t| !t.is_empty()),
+            probes,
             tokens: 0,
             put: Vec::new(),
             observed: Vec::new(),
             decidable: Vec::new(),
             needed: Vec::new(),
-            tolerance: table.hypotheses.iter().map(|h| h.tolerance).collect(),
-            told,
-            table,
         };
-        session.plan();
+        for f in 0..session.table.hypotheses.len() {
+            let (enough, needed) = session.outlook(f);
+            session.decidable.push(enough);
+            session.needed.push(needed);
+        }
         session
     }
 
-    /// Which hypotheses the budget is expected to tell from sound, by what the predictions say.
-    fn plan(&mut self) {
-        // A bet on one of many has to win its stake back first.
-        let goal = -self.terms.alpha.ln() + (self.tolerance.len() as f64).ln();
-        for f in 0..self.tolerance.len() {
-            let mut each: Vec<(f64, usize)> = (0..self.table.probes.len())
-                .map(|p| (self.expected(p, f, 0), self.cost(p)))
-                .collect();
-            each.sort_by(|a, b| b.0.total_cmp(&a.0));
-            let (mut sum, mut tokens) = (0.0, 0);
-            for (log, cost) in each.iter().take(self.budget.requests) {
-                if tokens + cost <= self.budget.tokens {
-                    sum += log.max(0.0);
-                    tokens += cost;
-                }
-            }
-            let enough = f > 0 && sum >= SAFE * goal;
-            self.decidable.push(enough);
-            let mean = each.iter().map(|e| e.0.max(0.0)).sum::<f64>() / each.len().max(1) as f64;
-            let cost = each.iter().map(|e| e.1).sum::<usize>() / each.len().max(1);
-            let more = (SAFE * goal / mean).ceil();
-            let more = (!enough && f > 0 && more < 1e6).then_some(more as usize);
-            self.needed.push(more.map(|n| (n, n * cost)));
-        }
+    /// Log of the evidence that rejects: a bet on one of many has to win its stake back first.
+    fn goal(&self) -> f64 {
+        -self.terms.alpha.ln() + (self.table.hypotheses.len() as f64).ln()
     }
 
-    /// Evidence for `g` against `h` that a probe is expected to bring when g is true: the mean over honest noises.
-    fn expected(&self, probe: usize, g: usize, h: usize) -> f64 {
-        let table = self.table;
-        let truth = &table.predicted[g][probe];
-        if g == h {
-            return 0.0;
-        }
-        if !self.numbers {
-            // The choices that g would make.
-            let p = &table.probes[probe];
-            let mut choices = Vec::new();
-            for (j, tail) in p.tail.iter().enumerate() {
-                let start = p.tail_start(j);
-                let row = &truth[start..start + tail.len()];
-                let best = (0..row.len()).max_by(|a, b| row[*a].total_cmp(&row[*b]));
-                choices.push(best);
-                if best.map(|k| tail[k]) != Some(p.path[j]) {
-                    break;
-                }
+    /// Whether the budget is expected to tell `f` from sound, and what would.
+    fn outlook(&self, f: usize) -> (bool, Option<(usize, usize)>) {
+        let goal = SAFE * self.goal();
+        let gain = |p: &usize| self.plan.expected(*p, f, 0).max(0.0);
+        let mut each: Vec<(f64, usize)> = self
+            .probes
+            .iter()
+            .map(|p| (gain(p), self.cost(*p)))
+            .collect();
+        each.sort_by(|a, b| b.0.total_cmp(&a.0));
+        let (mut sum, mut tokens) = (0.0, 0);
+        for (log, cost) in each.iter().take(self.budget.requests) {
+            if tokens + cost <= self.budget.tokens {
+                sum += log;
+                tokens += cost;
             }
-            let logs = likelihood(table, probe, &choices);
-            return logs[g] - logs[h];
         }
-        let sound = &table.predicted[0][probe];
-        let logs = table.honest.par_iter().map(|engine| {
-            let x = |i: &usize| f64::from(truth[*i] + engine[probe][*i] - sound[*i]);
-            let values: Vec<(usize, f64)> = self.told[probe].iter().map(|i| (*i, x(i))).collect();
-            let three = table.only(&[0, h, g], probe);
-            let slope = seen(&three, 0, &values).slope(1, 2);
-            slope.map_or(0.0, |s| s.evidence(self.tolerance[g], self.tolerance[h]))
-        });
-        logs.sum::<f64>() / table.honest.len().max(1) as f64
+        let enough = f > 0 && sum >= goal;
+        let n = each.len().max(1);
+        let mean = each.iter().map(|e| e.0).sum::<f64>() / n as f64;
+        let cost = each.iter().map(|e| e.1).sum::<usize>() / n;
+        let more = (goal / mean).ceil();
+        let needed = !enough && f > 0 && more < 1e6;
+        (
+            enough,
+            needed.then(|| (more as usize, more as usize * cost)),
+        )
     }
 
     /// Tokens that a probe costs.
@@ -141,55 +113,45 @@ impl<'a> Session<'a> {
             return None;
         }
         let left = self.process.survivors(self.terms.alpha);
-        let lead = left.iter().copied().max_by(|a, b| {
+        let likely = |a: &usize, b: &usize| {
             let of = |h: usize| self.process.ratio(h, 0);
             of(*a).total_cmp(&of(*b)).then(b.cmp(a))
-        });
-        let lead = lead.unwrap_or(0);
-        let goal = -self.terms.alpha.ln() + (self.tolerance.len() as f64).ln();
+        };
+        let lead = left.iter().copied().max_by(likely).unwrap_or(0);
+        let goal = self.goal();
         let gain = |probe: usize| {
-            let others = left
-                .iter()
-                .filter(|h| **h != lead && (self.decidable[**h] || lead != 0));
-            let gains = others.map(|h| {
+            let others = left.iter().filter(|h| **h != lead);
+            let open = others.filter(|h| self.decidable[**h] || lead != 0);
+            let gains = open.map(|h| {
                 let missing = (goal - self.process.ratio(lead, *h)).max(0.0);
-                self.expected(probe, lead, *h).clamp(0.0, missing)
+                self.plan.expected(probe, lead, *h).clamp(0.0, missing)
             });
             (gains.sum::<f64>() + 1e-6) / self.cost(probe) as f64
         };
-        let free = (0..self.table.probes.len())
-            .filter(|p| !self.put.contains(p) && self.tokens + self.cost(*p) <= self.budget.tokens);
-        let best = free
-            .map(|p| (p, gain(p)))
-            .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        let fits = |p: &usize| self.tokens + self.cost(*p) <= self.budget.tokens;
+        let free = self.probes.iter().copied();
+        let free = free.filter(|p| !self.put.contains(p) && fits(p));
+        let best = free.map(|p| (p, gain(p)));
+        let best = best.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
         best.map(|(p, _)| p)
     }
 
     /// Takes what a service said of a probe.
     pub fn take(&mut self, probe: usize, observation: &Observation) {
-        let billed = observation
-            .usage
-            .map(|u| (u.prompt_tokens + u.completion_tokens) as usize);
-        self.tokens += billed.unwrap_or(0).max(self.cost(probe));
-        self.put.push(probe);
+        let usage = observation.usage;
+        let billed = usage.map_or(0, |u| (u.prompt_tokens + u.completion_tokens) as usize);
         self.observed.push((probe, observation.values.clone()));
-        let evidence = if !observation.values.is_empty() {
-            Evidence::of_numbers(
-                &seen(self.table, probe, &observation.values),
-                &self.tolerance,
-            )
-        } else if !observation.choices.is_empty() {
-            Evidence::of_choices(&likelihood(self.table, probe, &observation.choices))
-        } else {
-            return;
-        };
-        self.process.take(evidence);
+        let evidence = weigh(self.table, probe, observation);
+        self.spend(probe, billed, evidence);
     }
 
-    /// A request that failed is spent as well.
-    pub fn failed(&mut self, probe: usize) {
-        self.tokens += self.cost(probe);
+    /// Counts a probe that was put, with the evidence that it brought; a request that failed is spent as well.
+    pub fn spend(&mut self, probe: usize, billed: usize, evidence: Option<Evidence>) {
+        self.tokens += billed.max(self.cost(probe));
         self.put.push(probe);
+        if let Some(evidence) = evidence {
+            self.process.take(evidence);
+        }
     }
 
     /// The verdict, or none as long as the budget may bring one.
@@ -199,12 +161,21 @@ impl<'a> Session<'a> {
             process: &self.process,
             terms: self.terms,
             decidable: &self.decidable,
-            numbers: self.numbers,
+            numbers: self.plan.numbers(),
             spent: self.next().is_none(),
         };
         state.verdict()
     }
 }
 
-/// How much more evidence than needed a plan must expect.
-const SAFE: f64 = 1.5;
+/// The evidence of what a service said of a probe; none where it said nothing that can be weighed.
+pub fn weigh(table: &Table, probe: usize, observation: &Observation) -> Option<Evidence> {
+    if !observation.values.is_empty() {
+        Some(Evidence::of_numbers(table, probe, &observation.values))
+    } else if !observation.choices.is_empty() {
+        let likelihood = likelihood(table, probe, &observation.choices);
+        Some(Evidence::of_choices(&likelihood))
+    } else {
+        None
+    }
+}

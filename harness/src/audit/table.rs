@@ -2,6 +2,7 @@
 
 use fathom_engine::variant::Variant;
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
+use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::counts::Count;
@@ -45,25 +46,6 @@ pub struct Table {
     /// The same of sound models in other numerics.
     #[serde(skip)]
     pub honest: Vec<Vec<Vec<f32>>>,
-}
-
-impl Table {
-    /// The predictions of some hypotheses, in this order, of one probe.
-    pub fn only(&self, hypotheses: &[usize], probe: usize) -> Self {
-        let of = |rows: &Vec<Vec<f32>>| vec![rows[probe].clone()];
-        Self {
-            shape: self.shape,
-            scored: self.scored,
-            counts: Vec::new(),
-            hypotheses: hypotheses
-                .iter()
-                .filter_map(|h| self.hypotheses.get(*h).cloned())
-                .collect(),
-            probes: vec![self.probes[probe].clone()],
-            predicted: hypotheses.iter().map(|h| of(&self.predicted[*h])).collect(),
-            honest: self.honest.iter().map(of).collect(),
-        }
-    }
 }
 
 /// What a table is made of.
@@ -112,7 +94,15 @@ impl Making<'_> {
                 };
                 row.push(match edited {
                     None => sound[i].clone(),
-                    Some(prompt) => self.evaluate(model, probe, &prompt, scored)?,
+                    Some(prompt) => {
+                        let as_told: fn(f32) -> f32 = match edit {
+                            Edit::Engine(engine) if engine.bf16_logits => {
+                                |l| bf16::from_f32(l).to_f32()
+                            }
+                            _ => |l| l,
+                        };
+                        self.evaluate(model, probe, &prompt, scored, as_told)?
+                    }
                 });
             }
             if sound.is_empty() {
@@ -125,18 +115,18 @@ impl Making<'_> {
             let faulty = match &edit {
                 Edit::Variant(variant) => variant.model(self.model)?,
                 Edit::Checkpoint(model) => Some((**model).clone()),
-                Edit::None | Edit::Prompt(_) => None,
+                Edit::None | Edit::Prompt(_) | Edit::Engine(_) => None,
             };
             let model = faulty.as_ref().unwrap_or(self.model);
             predicted.push(all(model, &edit, hypothesis.first)?);
             hypotheses.push(hypothesis);
         }
         let mut honest = Vec::new();
-        for name in HONEST {
-            let variant = Variant::parse(name)?;
+        for engine in HONEST {
+            let variant = Variant::parse(engine.variant)?;
             // Another rounding of a cache that is rounded already is no other numerics.
             if let Some(model) = variant.model(self.model)? {
-                honest.push(all(&model, &Edit::Variant(variant), 0)?);
+                honest.push(all(&model, &Edit::Engine(engine), 0)?);
             }
         }
         Ok(Table {
@@ -185,13 +175,14 @@ impl Making<'_> {
         Ok(PromptTree::new(model, options)?)
     }
 
-    /// What a model predicts of an edited prompt and the reference's answer.
+    /// What a model predicts of an edited prompt and the reference's answer; `as_told` is what becomes of its logits.
     fn evaluate(
         &self,
         model: &Model,
         probe: &Probe,
         prompt: &[(u32, Option<usize>)],
         scored: bool,
+        as_told: fn(f32) -> f32,
     ) -> Result<Vec<f32>> {
         if prompt.is_empty() {
             return Err(Error::Usage(
@@ -211,26 +202,29 @@ impl Making<'_> {
             true => Logits::All,
             false => Logits::From(prompt.len() - 1),
         };
-        tree.extend(
-            &[Extend {
-                span,
-                tokens: &tokens,
-                logits,
-            }],
-            &mut |row| match prompt.get(row.pos + 1) {
+        let batch = [Extend {
+            span,
+            tokens: &tokens,
+            logits,
+        }];
+        let mut told = Vec::new();
+        tree.extend(&batch, &mut |row| {
+            told.clear();
+            told.extend(row.logits.iter().map(|l| as_told(*l)));
+            match prompt.get(row.pos + 1) {
                 Some((next, Some(from))) if *from > 0 => {
-                    flat[from - 1] = sample::logprob(row.logits, *next) as f32;
+                    flat[from - 1] = sample::logprob(&told, *next) as f32;
                 }
                 Some(_) => {}
                 None => {
                     let j = row.pos + 1 - prompt.len();
-                    let (start, lse) = (probe.tail_start(j), log_sum_exp(row.logits));
+                    let (start, lse) = (probe.tail_start(j), log_sum_exp(&told));
                     for (k, id) in probe.tail[j].iter().enumerate() {
-                        flat[start + k] = (f64::from(row.logits[*id as usize]) - lse) as f32;
+                        flat[start + k] = (f64::from(told[*id as usize]) - lse) as f32;
                     }
                 }
-            },
-        )?;
+            }
+        })?;
         Ok(flat)
     }
 }

@@ -5,6 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use fathom_engine::variant::Variant;
 use fathom_harness::opened::{Opened, TemplateArgs};
 use fathom_harness::serve::{Limits, bind, serve};
 use fathom_harness::stop::Stop;
@@ -45,7 +46,18 @@ pub struct Server {
 
 impl Server {
     pub fn start(edit: impl FnOnce(&mut Limits)) -> std::result::Result<Self, Failed> {
-        let opened = opened()?;
+        Self::of(opened()?, edit)
+    }
+
+    /// Serves the built-in model with a fault.
+    pub fn with(fault: &str) -> std::result::Result<Self, Failed> {
+        let mut opened = opened()?;
+        let faulty = Variant::parse(fault)?.model(&opened.model)?;
+        opened.model = faulty.ok_or("a fault that changes nothing")?;
+        Self::of(opened, |_| ())
+    }
+
+    fn of(opened: Opened, edit: impl FnOnce(&mut Limits)) -> std::result::Result<Self, Failed> {
         let mut limits = Limits::new(32 << 10, 1 << 30);
         edit(&mut limits);
         let listener = bind("127.0.0.1", 0)?;

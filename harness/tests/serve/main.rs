@@ -2,6 +2,7 @@
 
 mod abuse;
 mod answers;
+mod audit;
 mod client;
 mod endpoint;
 mod hostile;

@@ -2,7 +2,7 @@
 
 mod reference;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use serde_json::json;
@@ -12,13 +12,16 @@ pub use reference::{PackArgs, pack};
 use crate::audit::counts::{Counted, count};
 use crate::audit::observe::{Told, observe};
 use crate::audit::pack::Pack;
+use crate::audit::plan::Plan;
+use crate::audit::recording::{Recording, Speaker};
 use crate::audit::session::{Budget, Session};
 use crate::audit::table::Shape;
 use crate::audit::verdict::{Kind, Terms, Verdict};
 use crate::audit::words::{Audit, in_words};
 use crate::cli::args;
+use crate::cli::endpoint::EndpointArgs;
 use crate::cli::out;
-use crate::endpoint::{Endpoint, Settings};
+use crate::endpoint::{Capabilities, Endpoint};
 use crate::stop::Stop;
 use crate::{Error, Result};
 use reference::ReferenceArgs;
@@ -39,17 +42,11 @@ pub struct Args {
     #[command(flatten)]
     model: ReferenceArgs,
     /// What `fathom logits pack` has written, in place of a model
-    #[arg(long, value_name = "PACK", conflicts_with_all = ["model", "fault", "declared", "suspect", "length", "seed"])]
+    #[arg(long, value_name = "PACK", conflicts_with_all = ["model", "declared", "suspect", "length", "seed"])]
     reference: Option<PathBuf>,
     /// The API, /v1 included
     #[arg(long, value_name = "URL")]
     endpoint: String,
-    /// The model's name there; without it, the only one that it lists
-    #[arg(long, value_name = "NAME")]
-    api_model: Option<String>,
-    /// Environment variable with the key; the key is sent to that host alone and never shown
-    #[arg(long, value_name = "VAR", default_value = "OPENAI_API_KEY")]
-    api_key_env: String,
     /// Requests with probes, at most
     #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1000))]
     budget_requests: u16,
@@ -68,9 +65,14 @@ pub struct Args {
     /// Folder for the report: words, plots, and the verdict as JSON
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Put every probe and keep what is told, in place of a verdict: to be weighed again, or for a simulation
+    #[arg(long, value_name = "FILE", conflicts_with = "out")]
+    record: Option<PathBuf>,
     /// One JSON object instead of words
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    api: EndpointArgs,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -88,11 +90,7 @@ pub fn run(args: &Args) -> Result<()> {
     let terms = Terms::new(args.alpha, args.margin)?;
     let stop = Stop::on_signals()?;
     let kept = args.reference.as_deref().map(Pack::read).transpose()?;
-    let settings = Settings {
-        api_model: args.api_model.clone(),
-        api_key_env: args.api_key_env.clone(),
-        ..Settings::new(&args.endpoint)
-    };
+    let settings = args.api.settings(&args.endpoint);
     let endpoint = Endpoint::open(&settings, &stop)?;
     let can = endpoint.probe()?;
     let shape = match &kept {
@@ -132,12 +130,17 @@ pub fn run(args: &Args) -> Result<()> {
     } else {
         most.of_answers(&can, shape)
     };
+    if let Some(path) = &args.record {
+        return record(&endpoint, &can, told, &pack, path, &stop);
+    }
     let counted = count(&endpoint, &can, &table.counts)?;
     let budget = Budget {
         requests: args.budget_requests.into(),
         tokens: args.budget_tokens,
     };
-    let mut session = Session::new(table, terms, budget, |p| told.places(&table.probes[p]));
+    let plan = Plan::new(table, |p| told.places(&table.probes[p]));
+    let probes = (0..table.probes.len()).collect();
+    let mut session = Session::new(&plan, terms, budget, probes);
     let mut failures = Vec::new();
     let verdict = loop {
         stop.check()?;
@@ -160,7 +163,7 @@ pub fn run(args: &Args) -> Result<()> {
         ) {
             Ok(observation) => session.take(probe, &observation),
             Err(failure) => {
-                session.failed(probe);
+                session.spend(probe, 0, None);
                 failures.push(format!("{}: {}", table.probes[probe].name, failure.why));
             }
         }
@@ -187,6 +190,36 @@ pub fn run(args: &Args) -> Result<()> {
         out::print(&in_words(&audit))?;
     }
     ended(&verdict)
+}
+
+/// Puts every probe once and writes what was told.
+fn record(
+    endpoint: &Endpoint,
+    can: &Capabilities,
+    told: Told,
+    pack: &Pack,
+    path: &Path,
+    stop: &Stop,
+) -> Result<()> {
+    let table = &pack.table;
+    let mut recording = Recording {
+        speaker: Speaker {
+            engine: endpoint.host(),
+            truth: None,
+        },
+        observations: Vec::new(),
+    };
+    for (i, probe) in table.probes.iter().enumerate() {
+        stop.check()?;
+        let observation = observe(endpoint, can, told, table.shape, probe, &pack.bytes)?;
+        recording.observations.push((i, observation));
+        recording.write(path, table)?;
+    }
+    out::line(&format!(
+        "{}: {} probes",
+        path.display(),
+        table.probes.len()
+    ))
 }
 
 fn as_json(audit: &Audit<'_>) -> serde_json::Value {

@@ -21,6 +21,8 @@ pub(super) struct Evidence {
     /// Both ends of the upright axis; powers of ten where it is logarithmic.
     range: [f64; 2],
     level: Option<f64>,
+    /// Labels of the level axis.
+    labels: usize,
     logarithmic: bool,
 }
 
@@ -106,6 +108,7 @@ fn positions(audit: &Audit<'_>) -> Option<Plot> {
             x: "position",
             y: "half the mean square, nats a token",
             level: Some(audit.terms.margin),
+            labels: 10,
             logarithmic: true,
         }),
     })
@@ -128,6 +131,7 @@ fn bets(audit: &Audit<'_>) -> Option<Plot> {
             x: "requests",
             y: "log10 of the e-value",
             level: Some(-audit.terms.alpha.log10()),
+            labels: (n + 1).min(12),
             logarithmic: false,
         }),
     })
@@ -192,6 +196,7 @@ impl Evidence {
                         true => format!("{y:.0e}"),
                         false => format!("{y:.0}"),
                     })
+                    .x_labels(self.labels)
                     .x_label_formatter(&|x| format!("{x:.0}"))
                     .axis_style(theme.grid)
                     .bold_line_style(theme.grid)
