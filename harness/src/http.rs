@@ -91,6 +91,8 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The status it answered with, where it answered.
     pub status: Option<u16>,
+    /// The service's own name for the error, such as `content_filter`.
+    pub code: Option<String>,
 }
 
 /// What a failure means for another try.
@@ -121,6 +123,7 @@ impl Failure {
             kind,
             retry_after: None,
             status: None,
+            code: None,
         }
     }
 }
@@ -151,7 +154,9 @@ pub struct Client {
     agent: Agent,
     home: Origin,
     token: Option<Token>,
-    /// Nobody asks before this moment: a limit of rate that one thread met holds for all.
+    stall: Duration,
+    /// Nobody asks before this moment: a limit of rate that one thread met holds for all, unless it is longer than a
+    /// connection may be silent; then it is the end of that one request.
     not_before: Mutex<Instant>,
 }
 
@@ -180,6 +185,7 @@ impl Client {
             agent,
             home,
             token,
+            stall,
             not_before: Mutex::new(Instant::now()),
         })
     }
@@ -310,7 +316,9 @@ impl Client {
             }),
             status => {
                 let mut failure = self.refusal(&origin, status, &parts.headers);
-                let words = one_line(&self.scrubbed(&words(body)));
+                let (words, code) = words(body);
+                failure.code = code.map(|code| one_line(&self.scrubbed(&code)));
+                let words = one_line(&self.scrubbed(&words));
                 if !words.is_empty() {
                     failure.why = format!("{}: {words}", failure.why);
                 }
@@ -331,6 +339,7 @@ impl Client {
             .and_then(|v| v.to_str().ok())
             .and_then(|v| retry_after(v, SystemTime::now()));
         if let (Kind::Passing, Some(pause)) = (kind, retry_after)
+            && pause <= self.stall
             && *origin == self.home
             && let Some(until) = Instant::now().checked_add(pause)
         {
@@ -342,6 +351,7 @@ impl Client {
             kind,
             retry_after,
             status: Some(status),
+            code: None,
         }
     }
 
@@ -352,14 +362,17 @@ impl Client {
     }
 }
 
-/// What the body of a refusal says.
-fn words(body: ureq::Body) -> String {
+/// What the body of a refusal says, and its name for the error.
+fn words(body: ureq::Body) -> (String, Option<String>) {
     let mut bytes = Vec::new();
     // Half of an explanation is better than none.
     let _ = body.into_reader().take(WORDS).read_to_end(&mut bytes);
     match serde_json::from_slice::<serde_json::Value>(&bytes) {
-        Ok(value) => error_words(&value).unwrap_or_else(|| value.to_string()),
-        Err(_) => String::from_utf8_lossy(&bytes).into_owned(),
+        Ok(value) => (
+            error_words(&value).unwrap_or_else(|| value.to_string()),
+            value["error"]["code"].as_str().map(str::to_owned),
+        ),
+        Err(_) => (String::from_utf8_lossy(&bytes).into_owned(), None),
     }
 }
 

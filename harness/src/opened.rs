@@ -1,13 +1,14 @@
 //! A model together with what stands beside it in its checkpoint: tokenizer, chat template, stop tokens.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fathom_engine::Model;
 use fathom_engine::chat::{
     ChatTemplate, Message, StopSources, TemplateSources, chat_template_of, stop_tokens,
 };
+use fathom_engine::format::checkpoint::{Checkpoint, Config};
 use fathom_engine::model::NUMERIC_VERSION;
 use fathom_engine::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
@@ -56,21 +57,8 @@ impl Opened {
     /// When a file of the checkpoint does not read, or a system message is wanted and there is no template.
     pub fn new(model: Model, args: &TemplateArgs) -> Result<Self> {
         let tokenizer = Arc::new(model.tokenizer()?);
-        let source = match &args.chat_template {
-            Some(path) => Some(std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?),
-            None => chat_template_of(&TemplateSources::of(&model.checkpoint))?,
-        };
-        let template = match source {
-            Some(source) if !args.raw => {
-                let compiled = ChatTemplate::with_tokenizer(&source, &tokenizer)?;
-                Some(Template {
-                    compiled,
-                    source,
-                    system: args.system.clone(),
-                })
-            }
-            _ => None,
-        };
+        let sources = TemplateSources::of(&model.checkpoint);
+        let template = Template::choose(&sources, &tokenizer, args)?;
         if template.is_none() && args.system.is_some() {
             return Err(Error::Usage(format!(
                 "--system: {} has no chat template; name one with --chat-template",
@@ -98,16 +86,7 @@ impl Opened {
     /// # Errors
     /// When the template does not render.
     pub fn frame(&self) -> Result<Frame> {
-        match &self.template {
-            None => {
-                let bos = self.tokenizer.bos().filter(|_| self.tokenizer.add_bos());
-                Ok(Frame::raw(
-                    bos.and_then(|id| self.tokenizer.token(id))
-                        .unwrap_or_default(),
-                ))
-            }
-            Some(template) => Frame::chat(|user| Ok(template.render(user)?)),
-        }
+        frame(&self.tokenizer, self.template.as_ref())
     }
 
     /// Ids of a text that is continued: BOS first where the model wants one; nothing in it is special.
@@ -155,20 +134,13 @@ impl Opened {
 
     /// What identifies the model and its prompts.
     pub fn identity(&self) -> BTreeMap<String, Value> {
-        let hash =
-            |text: &str| Value::from(blake3::hash(text.as_bytes()).to_hex()[..32].to_owned());
-        let template = self.template.as_ref();
-        let facts: [(&str, Value); 5] = [
+        let facts: [(&str, Value); 2] = [
             ("weights", self.model.checkpoint.hash().into()),
             ("spec", hash(&format!("{:?}", self.model.spec))),
-            ("tokenizer", self.tokenizer.hash().into()),
-            (
-                "template",
-                template.map_or_else(|| "raw".into(), |t| hash(&t.source)),
-            ),
-            ("system", template.and_then(|t| t.system.clone()).into()),
         ];
-        facts.map(|(k, v)| (k.to_owned(), v)).into()
+        let mut identity = prompts_identity(&self.tokenizer, self.template.as_ref());
+        identity.extend(facts.map(|(k, v)| (k.to_owned(), v)));
+        identity
     }
 
     /// The model as it presents itself.
@@ -209,7 +181,142 @@ impl Opened {
     }
 }
 
+/// How a model that runs elsewhere is spoken to: its tokenizer and its chat template, without its weights.
+#[derive(Debug)]
+pub struct Spoken {
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    template: Option<Template>,
+}
+
+impl Spoken {
+    /// Of a GGUF file (also one with nothing but a vocabulary), or a folder with `tokenizer.json`.
+    ///
+    /// # Errors
+    /// When there is no tokenizer, or a file does not read.
+    pub fn open(path: &Path, args: &TemplateArgs) -> Result<Self> {
+        if !path.is_dir() {
+            let checkpoint = Checkpoint::open(path)?;
+            let Config::Gguf(metadata) = &checkpoint.config else {
+                let expected = "a GGUF file, or a folder with tokenizer.json";
+                return Err(Error::input(
+                    "--tokenizer",
+                    "file",
+                    path.display(),
+                    expected,
+                ));
+            };
+            let tokenizer = Tokenizer::from_gguf(&checkpoint.name, metadata)?;
+            return Self::of(tokenizer, &TemplateSources::of(&checkpoint), args);
+        }
+        let read = |name: &str| match std::fs::read(path.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(Error::read(&path.join(name), e)),
+        };
+        let file = path.join("tokenizer.json");
+        let tokenizer = std::fs::read(&file).map_err(|e| Error::read(&file, e))?;
+        let (config, jinja, json) = (
+            read("tokenizer_config.json")?,
+            read("chat_template.jinja")?,
+            read("chat_template.json")?,
+        );
+        let file = file.display().to_string();
+        let tokenizer = Tokenizer::from_hf(&file, &tokenizer, config.as_deref())?;
+        let sources = TemplateSources {
+            jinja: jinja.as_deref(),
+            json: json.as_deref(),
+            tokenizer_config: config.as_deref(),
+            gguf: None,
+        };
+        Self::of(tokenizer, &sources, args)
+    }
+
+    /// Of an opened model.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn of_model(model: &Model, args: &TemplateArgs) -> Result<Self> {
+        let sources = TemplateSources::of(&model.checkpoint);
+        Self::of(model.tokenizer()?, &sources, args)
+    }
+
+    fn of(tokenizer: Tokenizer, sources: &TemplateSources, args: &TemplateArgs) -> Result<Self> {
+        let tokenizer = Arc::new(tokenizer);
+        let template = Template::choose(sources, &tokenizer, args)?;
+        Ok(Self {
+            tokenizer,
+            template,
+        })
+    }
+
+    /// Whether questions stand without a template.
+    pub fn raw_prompts(&self) -> bool {
+        self.template.is_none()
+    }
+
+    /// What stands around a question.
+    ///
+    /// # Errors
+    /// When the template does not render.
+    pub fn frame(&self) -> Result<Frame> {
+        frame(&self.tokenizer, self.template.as_ref())
+    }
+
+    /// What identifies the prompts.
+    pub fn identity(&self) -> BTreeMap<String, Value> {
+        prompts_identity(&self.tokenizer, self.template.as_ref())
+    }
+}
+
+fn frame(tokenizer: &Tokenizer, template: Option<&Template>) -> Result<Frame> {
+    match template {
+        None => {
+            let bos = tokenizer.bos().filter(|_| tokenizer.add_bos());
+            let text = bos.and_then(|id| tokenizer.token(id));
+            Ok(Frame::raw(text.unwrap_or_default()))
+        }
+        Some(template) => Frame::chat(|user| Ok(template.render(user)?)),
+    }
+}
+
+fn prompts_identity(tokenizer: &Tokenizer, template: Option<&Template>) -> BTreeMap<String, Value> {
+    let facts: [(&str, Value); 3] = [
+        ("tokenizer", tokenizer.hash().into()),
+        (
+            "template",
+            template.map_or_else(|| "raw".into(), |t| hash(&t.source)),
+        ),
+        ("system", template.and_then(|t| t.system.clone()).into()),
+    ];
+    facts.map(|(k, v)| (k.to_owned(), v)).into()
+}
+
+fn hash(text: &str) -> Value {
+    blake3::hash(text.as_bytes()).to_hex()[..32].into()
+}
+
 impl Template {
+    /// The one that the command line or the checkpoint names; none with `--raw`.
+    fn choose(
+        sources: &TemplateSources,
+        tokenizer: &Tokenizer,
+        args: &TemplateArgs,
+    ) -> Result<Option<Self>> {
+        let source = match &args.chat_template {
+            Some(path) => Some(std::fs::read_to_string(path).map_err(|e| Error::read(path, e))?),
+            None => chat_template_of(sources)?,
+        };
+        let Some(source) = source.filter(|_| !args.raw) else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            compiled: ChatTemplate::with_tokenizer(&source, tokenizer)?,
+            source,
+            system: args.system.clone(),
+        }))
+    }
+
     fn render(&self, user: &str) -> fathom_engine::Result<String> {
         let messages = self.with_system(vec![Message::new("user", user)]);
         self.compiled.render(&messages, true)

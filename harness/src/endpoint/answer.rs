@@ -17,6 +17,7 @@ pub struct Usage {
     /// Tokens of the answer.
     pub completion_tokens: u64,
     /// Tokens of the prompt that were not computed again, where the service tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached_tokens: Option<u64>,
 }
 
@@ -25,6 +26,10 @@ pub struct Usage {
 pub struct Completed {
     /// Its text; with `echo`, after that of the prompt.
     pub text: String,
+    /// What was thought before it, where the service tells that apart.
+    pub reasoning: String,
+    /// Why the model refuses, where the service tells that apart.
+    pub refusal: Option<String>,
     /// Why it ended: `stop`, `length`, `content_filter`, ..
     pub finish_reason: Option<String>,
     /// Its tokens with log probabilities, where they were asked for and told.
@@ -109,11 +114,21 @@ impl Completed {
             return Err(malformed(why));
         }
         let tokens = logprobs::read(&choice["logprobs"]).map_err(malformed)?;
-        if let Some(at) = piece.filter(|_| !text.is_empty() || !tokens.is_empty()) {
+        let aside = |name: &str| message.and_then(|m| m[name].as_str()).unwrap_or("");
+        let reasoning = match aside("reasoning_content") {
+            "" => aside("reasoning"),
+            text => text,
+        };
+        let said = !text.is_empty() || !reasoning.is_empty() || !tokens.is_empty();
+        if let Some(at) = piece.filter(|_| said) {
             self.first_token_s.get_or_insert(at.as_secs_f64());
             self.piece_s.push(at.as_secs_f64());
         }
         self.text += text;
+        self.reasoning += reasoning;
+        if !aside("refusal").is_empty() {
+            *self.refusal.get_or_insert_default() += aside("refusal");
+        }
         self.tokens.extend(tokens);
         for place in [choice, value] {
             if !place["prompt_logprobs"].is_null() {

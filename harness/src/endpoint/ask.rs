@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io::{ErrorKind, Read};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value};
@@ -25,6 +26,8 @@ pub struct Failure {
     pub kind: Kind,
     /// Status of the last answer, where it was one of failure.
     pub status: Option<u16>,
+    /// The service's own name for the error, such as `content_filter`.
+    pub code: Option<String>,
     /// Requests that were made.
     pub tries: u32,
 }
@@ -69,6 +72,18 @@ pub struct Endpoint {
     base: String,
     model: String,
     stop: Stop,
+    billed: Mutex<Billed>,
+}
+
+/// What all requests that were answered were billed, as far as the service told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Billed {
+    /// Requests that were answered.
+    pub requests: u64,
+    /// Tokens of prompts.
+    pub prompt_tokens: u64,
+    /// Tokens of answers.
+    pub completion_tokens: u64,
 }
 
 /// What one request is, beside its body.
@@ -99,6 +114,7 @@ impl Endpoint {
             base,
             model: settings.api_model.clone().unwrap_or_default(),
             stop: stop.clone(),
+            billed: Mutex::default(),
         };
         if settings.api_model.is_none() {
             endpoint.model = match &endpoint.models()?[..] {
@@ -124,6 +140,21 @@ impl Endpoint {
     /// The model's name there.
     pub fn model(&self) -> &str {
         &self.model
+    }
+
+    /// Its address, `/v1` or the like included.
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    /// What was billed so far.
+    pub fn billed(&self) -> Billed {
+        *self.billed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A text without the key, should it stand there.
+    pub fn scrubbed(&self, text: &str) -> String {
+        self.client.scrubbed(text)
     }
 
     /// Host and port.
@@ -287,6 +318,19 @@ impl Endpoint {
             Ok(done)
         })?;
         done.tries = tries;
+        let mut billed = self.billed.lock().unwrap_or_else(PoisonError::into_inner);
+        let usage = done.usage.unwrap_or_default();
+        billed.requests += 1;
+        billed.prompt_tokens = billed.prompt_tokens.saturating_add(usage.prompt_tokens);
+        billed.completion_tokens = billed
+            .completion_tokens
+            .saturating_add(usage.completion_tokens);
+        for text in [&mut done.text, &mut done.reasoning] {
+            *text = self.client.scrubbed(text);
+        }
+        for text in [&mut done.finish_reason, &mut done.model, &mut done.refusal] {
+            *text = text.take().map(|text| self.client.scrubbed(&text));
+        }
         Ok(done)
     }
 
@@ -364,6 +408,7 @@ impl Endpoint {
                 why: failure.why,
                 kind: Kind::Transport,
                 status: failure.status.or(status),
+                code: failure.code,
                 tries: n,
             },
             GivenUp::Stopped(_) => self.failed(Kind::Interrupted, "interrupted", n),
@@ -421,6 +466,7 @@ impl Endpoint {
                     why: failure.why,
                     kind,
                     status: failure.status,
+                    code: failure.code,
                     tries: n,
                 });
             }
@@ -436,6 +482,7 @@ impl Endpoint {
             why: format!("{}: {why}", self.client.home()),
             kind,
             status: None,
+            code: None,
             tries,
         }
     }

@@ -22,7 +22,7 @@ mod settings;
 mod stream;
 
 pub use answer::{Completed, Usage};
-pub use ask::{Endpoint, Failure, Kind};
+pub use ask::{Billed, Endpoint, Failure, Kind};
 pub use logprobs::{Piece, Position};
 pub use probe::Capabilities;
 pub use request::{Chat, Completion, Message, Prompt, Sampling};

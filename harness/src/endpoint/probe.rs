@@ -1,5 +1,6 @@
 //! What a service can do, found out with small requests and not assumed.
 
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::endpoint::ask::{Endpoint, Failure, Kind};
@@ -11,7 +12,7 @@ const PROMPT: &str = "The quick brown fox jumps over the lazy";
 const TOPS: [usize; 5] = [100, 20, 10, 5, 1];
 
 /// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Capabilities {
     /// `/completions` answers.
     pub completions: bool,

@@ -66,6 +66,23 @@ pub fn model(source: &Source, settings: &Settings, stop: &Stop) -> Result<PathBu
     })
 }
 
+/// The folder of the files of a model that patterns mean, fetched where they are not there. Without a hub, what was
+/// fetched is used.
+///
+/// # Errors
+/// Those of [`fetch`].
+pub fn part(
+    source: &Source,
+    patterns: &Patterns,
+    settings: &Settings,
+    stop: &Stop,
+) -> Result<PathBuf> {
+    let work = Work::new(source, settings, stop)?;
+    let listing = work.listing(true)?;
+    let files = patterns.choose(source, &listing)?;
+    Ok(work.bring(&listing, &files, false)?.folder)
+}
+
 /// A revision's folder in the cache and its listing, from the hub, or without one from the cache.
 ///
 /// # Errors
