@@ -242,4 +242,14 @@ pub struct Prompt {
     pub text: String,
     /// Byte ranges of the evidence in `text`.
     pub evidence: Vec<std::ops::Range<usize>>,
+    /// Its tokens, about, where nobody knows the tokenizer and there are no ids.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<usize>,
+}
+
+impl Prompt {
+    /// How many tokens it has.
+    pub fn tokens(&self) -> usize {
+        self.about.unwrap_or(self.ids.len())
+    }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::endpoint::Usage;
 use crate::item::{Item, Prompt, Question};
 
 /// Version of the folder's formats.
@@ -93,6 +94,9 @@ pub struct Answer {
     /// Hash of the logits that the answer came from.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub logits_hash: String,
+    /// What an API billed, where it told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
 }
 
 /// Log-likelihood of one option.
@@ -136,7 +140,7 @@ pub struct ScoreRow {
 }
 
 /// One row of `speed.csv`: one length measured by itself.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct SpeedRow {
     /// Tokens of the prompt.
     pub context: usize,
@@ -152,6 +156,18 @@ pub struct SpeedRow {
     pub cache_bytes: u64,
     /// Repetitions measured; the figures are medians.
     pub repeats: usize,
+    /// Tokens of the prompt as an API told them, or as they were sent; empty where they are `context`.
+    #[serde(default)]
+    pub prompt_tokens: Option<usize>,
+    /// Seconds to the first token of the same prompt sent again, at an API.
+    #[serde(default)]
+    pub warm_first_token_s: Option<f64>,
+    /// Tokens of the prompt that an API told to be cached the first time.
+    #[serde(default)]
+    pub cold_cached_tokens: Option<u64>,
+    /// .. and the second time.
+    #[serde(default)]
+    pub warm_cached_tokens: Option<u64>,
 }
 
 /// `manifest.json`: what was run, on what, with what.

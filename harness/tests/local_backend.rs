@@ -51,6 +51,7 @@ fn group() -> Vec<Request> {
             ids: [&document[..at], &[20, 21, 22 + i as u32 / 2]].concat(),
             generate: generate(i as u64, if i % 2 == 0 { 0.0 } else { 0.9 }),
             options: vec![option(&[5]), option(&[6, 7, 8]), option(&[6, 7])],
+            ..Request::default()
         });
     }
     for i in 0..4u32 {
@@ -62,6 +63,7 @@ fn group() -> Vec<Request> {
             } else {
                 vec![option(&[1, 2])]
             },
+            ..Request::default()
         });
     }
     group

@@ -93,6 +93,7 @@ fn made_up(dir: &Path, fall: usize) -> PathBuf {
                         ids: vec![1],
                         text: format!("a document {HOSTILE} what?"),
                         evidence: Vec::new(),
+                        about: None,
                     },
                     group: String::new(),
                     options: Vec::new(),
@@ -117,6 +118,7 @@ fn made_up(dir: &Path, fall: usize) -> PathBuf {
                     prefill_s: None,
                     decode_s: None,
                     logits_hash: String::new(),
+                    usage: None,
                 };
                 answers += &(serde_json::to_string(&answer).unwrap() + "\n");
             }
@@ -136,6 +138,7 @@ fn made_up(dir: &Path, fall: usize) -> PathBuf {
                 peak_rss_bytes: 1 << 28,
                 cache_bytes: 3 << (20 + i),
                 repeats: 3,
+                ..SpeedRow::default()
             })
             .unwrap();
     }

@@ -297,6 +297,8 @@ impl Backend for Local {
             decode_s,
             decoded: decode,
             cache_bytes: tree.bytes(),
+            prompt_tokens: context,
+            again: None,
         })
     }
 }

@@ -1,10 +1,11 @@
-//! What can answer a prompt: an engine in this process today, an endpoint later.
+//! What can answer a prompt: an engine in this process, or an endpoint.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `local.rs` | the engine: shared beginnings evaluated once, answers decoded together |
 //! | `larger.rs` | a model larger than memory: what is in memory at once |
 //! | `disk.rs` | what the disk under a checkpoint delivers by itself |
+//! | `endpoint/` | an OpenAI-compatible API: items side by side, a budget, lengths calibrated |
 //! | `evaluation.rs` | a group of requests on one tree |
 //! | `sharing.rs` | which prompts of a group continue which |
 //! | `rate.rs` | how long the engine will take, from a short probe |
@@ -15,6 +16,7 @@
 //! once, and several answers at a time; what it returns for a request must not depend on the others.
 
 pub mod disk;
+pub mod endpoint;
 mod evaluation;
 pub mod generation;
 pub mod larger;
@@ -26,6 +28,8 @@ pub mod sharing;
 use std::collections::BTreeMap;
 
 use crate::Result;
+use crate::backend::endpoint::budget::Terms;
+use crate::endpoint::Usage;
 use crate::record::{OptionScore, PromptOption};
 
 /// A model as it presents itself.
@@ -46,8 +50,12 @@ pub struct ModelCard {
 /// A prompt and what is wanted of it.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
-    /// The prompt, special tokens included; at least one.
+    /// The prompt, special tokens included; at least one, or none where nobody knows the tokenizer.
     pub ids: Vec<u32>,
+    /// The prompt's text, for who sends text; as rendered.
+    pub text: String,
+    /// Tokens of the prompt, about where there are no ids.
+    pub prompt_tokens: usize,
     /// Wanted text; `None` when only options are scored.
     pub generate: Option<Generate>,
     /// Options to be scored by log-likelihood; may be empty.
@@ -113,6 +121,8 @@ pub struct Reply {
     pub decode_s: Option<f64>,
     /// Hash of the logits after the prompt's last token; empty where a backend has none.
     pub logits_hash: String,
+    /// What an API billed, where it told.
+    pub usage: Option<Usage>,
 }
 
 /// How a request ended.
@@ -124,6 +134,8 @@ pub enum Outcome {
     Refused(String),
     /// Transport or server failed.
     Failed(String),
+    /// It was not tried.
+    Skipped(String),
 }
 
 /// What a backend tells while it works. An error from the listener stops the work and is passed on.
@@ -153,6 +165,21 @@ pub struct SpeedSample {
     pub decoded: usize,
     /// Bytes of the key-value cache at the end; 0 where unknown.
     pub cache_bytes: u64,
+    /// Tokens of the prompt: as many as were asked for, or about.
+    pub prompt_tokens: usize,
+    /// The same prompt a second time, at an API.
+    pub again: Option<Again>,
+}
+
+/// The same prompt sent twice to an API: what its cache of prompts is worth.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Again {
+    /// Seconds to the first generated token the second time.
+    pub first_token_s: f64,
+    /// Tokens of the prompt that came from the cache the first time, where the API tells.
+    pub cold_cached: Option<u64>,
+    /// .. and the second time.
+    pub warm_cached: Option<u64>,
 }
 
 /// What can answer prompts.
@@ -176,6 +203,22 @@ pub trait Backend {
     /// time costs as much as reading the whole model.
     fn takes_all(&self) -> bool {
         false
+    }
+
+    /// Requests that are handed over together whatever their length and document; `None` where those of one document
+    /// or one length are.
+    fn together(&self) -> Option<usize> {
+        None
+    }
+
+    /// What the tokens of a run may cost, where somebody bills them. What fails there is no end of a run.
+    fn terms(&self) -> Option<&Terms> {
+        None
+    }
+
+    /// Measurements of the speed at one length, at most.
+    fn speed_repeats(&self) -> usize {
+        3
     }
 
     /// Estimated seconds of evaluating `prompt` tokens behind `context` others and generating `generated` more:

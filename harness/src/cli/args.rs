@@ -48,6 +48,17 @@ pub fn temperature(text: &str) -> Result<f32, String> {
     }
 }
 
+/// An amount of money, 0 or above.
+///
+/// # Errors
+/// When it is none.
+pub fn money(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(m) if m >= 0.0 && m.is_finite() => Ok(m),
+        _ => Err("expected an amount such as 2 or 0.15".to_owned()),
+    }
+}
+
 /// A number of threads; 0 is one a core.
 ///
 /// # Errors

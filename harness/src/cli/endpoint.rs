@@ -56,6 +56,14 @@ impl EndpointArgs {
         }
     }
 
+    /// A text without the key, should it stand there.
+    pub fn scrubbed(&self, text: &str) -> String {
+        match std::env::var(&self.api_key_env) {
+            Ok(key) if !key.trim().is_empty() => text.replace(key.trim(), "(the key)"),
+            _ => text.to_owned(),
+        }
+    }
+
     /// Refuses a model's name or fields where there is no API; `option` would have named one.
     ///
     /// # Errors
@@ -72,9 +80,23 @@ impl EndpointArgs {
     }
 }
 
+/// Whether a model is named by the address of an API.
+pub fn is_address(model: &str) -> bool {
+    let lower = model.get(..8).unwrap_or(model).to_ascii_lowercase();
+    lower.starts_with("http://") || lower.starts_with("https://")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_is_told_from_a_path() {
+        assert!(is_address("http://localhost:8000/v1") && is_address("HTTPS://x"));
+        for path in ["builtin", "hf:a/b", "http.gguf", "./https://x", "é"] {
+            assert!(!is_address(path), "{path}");
+        }
+    }
 
     #[test]
     fn fields_are_an_object() {

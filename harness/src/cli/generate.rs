@@ -82,6 +82,7 @@ pub fn run(args: &Args) -> Result<()> {
         ids,
         generate: Some(generate),
         options: Vec::new(),
+        ..Request::default()
     };
     let mut reply = None;
     backend.evaluate(std::slice::from_ref(&request), &mut |event| {

@@ -99,8 +99,9 @@ fn show_item(folder: &RunFolder, id: &str) -> Result<()> {
 /// The prompt with its evidence marked; long stretches without evidence are cut.
 fn prompt(record: &ItemRecord, paint: &Paint) -> String {
     let text = &record.prompt.text;
-    let tokens = record.prompt.ids.len();
-    let mut out = paint.bold(&format!("sent, {tokens} tokens:")) + "\n";
+    let tokens = record.prompt.tokens();
+    let about = record.prompt.about.map_or("", |_| "about ");
+    let mut out = paint.bold(&format!("sent, {about}{tokens} tokens:")) + "\n";
     let mut at = 0;
     for range in &record.prompt.evidence {
         let sound = at <= range.start && range.start <= range.end;

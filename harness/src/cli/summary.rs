@@ -4,6 +4,8 @@ use std::path::Path;
 
 use crate::Result;
 use crate::backend::Backend;
+use crate::backend::endpoint::budget::{Terms, Tokens};
+use crate::backend::endpoint::speed_tokens;
 use crate::cli::out;
 use crate::item::Context;
 use crate::layout::Layout;
@@ -31,7 +33,8 @@ pub fn print(dir: &Path) -> Result<()> {
         "no context".to_owned(),
         "short".to_owned(),
     ];
-    header.extend(lengths.iter().map(|n| label(*n)));
+    let about = if run.approximate() { "~" } else { "" };
+    header.extend(lengths.iter().map(|n| format!("{about}{}", label(*n))));
     header.push("chance".to_owned());
     header.push(String::new());
     let rows = tasks.iter().map(|task| {
@@ -57,7 +60,9 @@ pub fn print(dir: &Path) -> Result<()> {
     });
     let header: Vec<&str> = header.iter().map(String::as_str).collect();
     let mut text = out::table(&header, rows);
-    if !run.speed.is_empty() {
+    if run.speed.iter().any(|s| s.warm_first_token_s.is_some()) {
+        text += &format!("\n{}", speed_of_api(&run, about));
+    } else if !run.speed.is_empty() {
         let rows = run.speed.iter().map(|s| {
             vec![
                 label(s.context),
@@ -76,9 +81,46 @@ pub fn print(dir: &Path) -> Result<()> {
         ];
         text += &format!("\n{}", out::table(&header, rows));
     }
-    text += &format!("\nlogits {}\n", run.manifest.logits_fingerprint);
+    if run.approximate() {
+        text += "\n~ lengths are approximate: the tokenizer is not known (--tokenizer)\n";
+    }
+    match &*run.manifest.logits_fingerprint {
+        "" => text += "\n",
+        hash => text += &format!("\nlogits {hash}\n"),
+    }
     text += &format!("report {}\n", dir.join("report.html").display());
     out::print(&text)
+}
+
+/// Speed by length as an API has it: times, and what its cache is worth.
+fn speed_of_api(run: &Run, about: &str) -> String {
+    let count = |n: Option<u64>| n.map_or_else(|| "?".to_owned(), |n| n.to_string());
+    let rows = run.speed.iter().map(|s| {
+        vec![
+            format!("{about}{}", label(s.context)),
+            s.prompt_tokens.unwrap_or(s.context).to_string(),
+            format!("{:.0}", s.prefill_tokens_per_s),
+            format!("{:.2} s", s.first_token_s),
+            format!("{:.1} ms", 1000.0 / s.decode_tokens_per_s),
+            s.warm_first_token_s
+                .map_or_else(String::new, |t| format!("{t:.2} s")),
+            format!(
+                "{}, {}",
+                count(s.cold_cached_tokens),
+                count(s.warm_cached_tokens)
+            ),
+        ]
+    });
+    let header = [
+        "length",
+        "prompt tokens",
+        "prefill tok/s",
+        "first token",
+        "between tokens",
+        "sent again",
+        "cached, then",
+    ];
+    out::table(&header, rows)
 }
 
 /// Prints what a run will cost.
@@ -94,15 +136,19 @@ pub fn print_plan(
     })?;
     for length in &settings.speed_at {
         if backend.bytes_needed(*length) <= settings.memory {
-            estimate.add_speed(*length, speed::seconds(backend, *length));
+            let times = backend.terms().map_or(0, |_| backend.speed_repeats());
+            let once = speed_tokens(*length);
+            let billed = (0..times).fold(Tokens::default(), |sum, _| sum.and(once));
+            estimate.add_speed(*length, speed::seconds(backend, *length), billed);
         }
     }
     let mut rows: Vec<_> = estimate
         .costs
         .iter()
-        .map(|(c, cost)| row(context(*c), cost))
+        .map(|(c, cost)| row(context(*c), cost, backend.terms()))
         .collect();
-    rows.push(row("together".to_owned(), &estimate.total()));
+    let total = estimate.total();
+    rows.push(row("together".to_owned(), &total, backend.terms()));
     let header = [
         "length",
         "items",
@@ -114,16 +160,40 @@ pub fn print_plan(
         "",
     ];
     let mut text = out::table(&header, rows);
-    text += &format!(
-        "\ntime from {}; memory available: {}\n",
-        backend.rate_basis(),
-        show_bytes(settings.memory)
-    );
-    text += "nothing has been run\n";
+    text += &format!("\ntime from {}", backend.rate_basis());
+    text += &match backend.terms() {
+        None => format!("; memory available: {}\n", show_bytes(settings.memory)),
+        Some(terms) => budget(terms, total.billed()),
+    };
+    text += match backend.terms() {
+        None => "nothing has been run\n",
+        Some(_) => "nothing has been run but those small requests\n",
+    };
     out::print(&text)
 }
 
-fn row(name: String, cost: &Cost) -> Vec<String> {
+/// What a plan says of money, and whether it may be spent.
+fn budget(terms: &Terms, billed: Tokens) -> String {
+    let mut text = format!(
+        "\nbilled, with the longest answers: {} tokens",
+        billed.all()
+    );
+    text += &match terms.money(billed) {
+        Some(money) => format!(", {money:.2} of money"),
+        None => "; money: unknown without --price-in and --price-out".to_owned(),
+    };
+    text += ", the measurement of the speed included\n";
+    if terms.limited() {
+        let enough = match terms.allow(billed) {
+            true => "enough for all items",
+            false => "may not be enough: items beyond it end as `not run: budget`",
+        };
+        text += &format!("budget: {}, {enough}\n", terms.in_words());
+    }
+    text
+}
+
+fn row(name: String, cost: &Cost, terms: Option<&Terms>) -> Vec<String> {
     let mut notes = Vec::new();
     if cost.beyond {
         notes.push("beyond the declared context".to_owned());
@@ -138,7 +208,11 @@ fn row(name: String, cost: &Cost) -> Vec<String> {
         format!("at most {}", cost.answer_tokens),
         minutes(cost.seconds),
         show_bytes(cost.bytes),
-        "0".to_owned(),
+        match terms.map(|terms| terms.money(cost.billed())) {
+            None => "0".to_owned(),
+            Some(None) => "?".to_owned(),
+            Some(Some(money)) => format!("{money:.2}"),
+        },
         notes.join("; "),
     ]
 }

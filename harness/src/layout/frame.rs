@@ -7,6 +7,8 @@ use crate::{Error, Result};
 pub struct Frame {
     before: String,
     after: String,
+    /// The beginning of the answer stands at the message's end: who answers writes the turns himself.
+    in_message: bool,
 }
 
 /// Stands in for the user's message while a template is rendered; templates that trim it find nothing to trim.
@@ -23,6 +25,7 @@ impl Frame {
         Self {
             before: bos.to_owned(),
             after: " ".to_owned(),
+            in_message: false,
         }
     }
 
@@ -36,6 +39,7 @@ impl Frame {
             Some((before, after)) if !after.contains(STAND_IN) => Ok(Self {
                 before: before.to_owned(),
                 after: after.to_owned(),
+                in_message: false,
             }),
             _ => Err(Error::input(
                 "chat template",
@@ -46,8 +50,36 @@ impl Frame {
         }
     }
 
+    /// The same, where only the user's message is sent: the beginning of the answer stands at its end.
+    pub fn of_messages(self) -> Self {
+        Self {
+            in_message: true,
+            ..self
+        }
+    }
+
+    /// What is sent of a prompt that this frame has filled: all, or the user's message.
+    pub fn sent<'a>(&self, prompt: &'a str) -> &'a str {
+        if !self.in_message {
+            return prompt;
+        }
+        let inner = prompt.strip_prefix(&*self.before);
+        inner
+            .and_then(|p| p.strip_suffix(&*self.after))
+            .unwrap_or(prompt)
+    }
+
     /// The whole prompt: message, template, beginning of the answer.
     pub fn fill(&self, user: &str, answer_prefix: &str) -> String {
+        if self.in_message {
+            let joint = if user.is_empty() || answer_prefix.is_empty() {
+                ""
+            } else {
+                " "
+            };
+            let Self { before, after, .. } = self;
+            return format!("{before}{user}{joint}{answer_prefix}{after}");
+        }
         let after = if answer_prefix.is_empty() && self.after == " " {
             ""
         } else {
@@ -83,6 +115,10 @@ mod tests {
         let frame = Frame::chat(|user| Ok(format!("[INST] {user} [/INST]")))?;
         assert_eq!(frame.fill("Hi", "Yes"), "[INST] Hi [/INST] Yes");
         assert_eq!(frame.fill("Hi", ""), "[INST] Hi [/INST]");
+        let frame = frame.of_messages();
+        let prompt = frame.fill("Hi", "Yes");
+        assert_eq!(prompt, "[INST] Hi Yes [/INST]");
+        assert_eq!(frame.sent(&prompt), "Hi Yes");
         assert!(Frame::chat(|user| Ok(user.to_uppercase())).is_err());
         assert!(Frame::chat(|user| Ok(format!("{user}{user}"))).is_err());
         Ok(())

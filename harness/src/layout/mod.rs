@@ -3,6 +3,7 @@
 //! | file | holds |
 //! |---|---|
 //! | `encode.rs` | what is asked of a tokenizer |
+//! | `pieces.rs` | what is counted where the tokenizer is not known, and its scale |
 //! | `frame.rs` | what stands around the user's message: a chat template's turns, or nothing |
 //! | `walk.rs` | which sentence of the filler stands before which piece |
 //! | `fit.rs` | the last sentences of the filler, chosen so that the count comes out |
@@ -16,6 +17,7 @@
 mod encode;
 mod fit;
 mod frame;
+mod pieces;
 mod text;
 mod walk;
 
@@ -29,7 +31,11 @@ use crate::{Error, Result};
 pub use encode::Encode;
 use fit::Manner;
 pub use frame::Frame;
+pub use pieces::{Pieces, Scale};
 use text::{Segment, join};
+
+/// Mark of items whose length nobody knows exactly.
+pub const APPROXIMATE: &str = "approximate-length";
 
 /// What became of an item.
 #[derive(Clone, Debug)]
@@ -51,6 +57,7 @@ pub enum Laid {
 pub struct Layout<'a> {
     tokenizer: &'a dyn Encode,
     frame: Frame,
+    scale: Option<Scale>,
     counted: Option<Counted>,
 }
 
@@ -73,8 +80,15 @@ impl<'a> Layout<'a> {
         Self {
             tokenizer,
             frame,
+            scale: None,
             counted: None,
         }
+    }
+
+    /// What the tokenizer counts is no token: so much of it makes the tokens of a prompt, about.
+    pub fn scaled(mut self, scale: Scale) -> Self {
+        self.scale = Some(scale);
+        self
     }
 
     /// The prompt of an item of a question.
@@ -82,6 +96,16 @@ impl<'a> Layout<'a> {
     /// # Errors
     /// When the filler cannot be read or the tokenizer fails. What does not fit is no error, but [`Laid::Skip`].
     pub fn lay(&mut self, question: &Question, item: &Item) -> Result<Laid> {
+        let mut laid = self.lay_counted(question, item)?;
+        if let (Some(scale), Laid::Fits { prompt, marks }) = (self.scale, &mut laid) {
+            let ids = std::mem::take(&mut prompt.ids);
+            prompt.about = Some(scale.tokens(ids.len()));
+            marks.push(APPROXIMATE.to_owned());
+        }
+        Ok(laid)
+    }
+
+    fn lay_counted(&mut self, question: &Question, item: &Item) -> Result<Laid> {
         match item.context {
             Context::None => {
                 let alone = Question {
@@ -160,9 +184,13 @@ impl<'a> Layout<'a> {
         let alone: Vec<Segment> = pieces.iter().map(|(p, _)| Segment::Piece(p)).collect();
         let bare = self.prompt(question, &alone, joint)?;
         let needed = bare.ids.len();
+        let told = |n| self.scale.map_or(n, |scale| scale.tokens(n));
+        let asked = length;
+        let length = self.scale.map_or(length, |scale| scale.units(length));
         if needed > length {
+            let needed = told(needed);
             return Ok(Laid::Skip(format!(
-                "does not fit: needs {needed} tokens, the length is {length}"
+                "does not fit: needs {needed} tokens, the length is {asked}"
             )));
         }
         if needed == length {
@@ -172,8 +200,9 @@ impl<'a> Layout<'a> {
             });
         }
         if question.filler == Filler::None {
+            let has = told(needed);
             return Ok(Laid::Skip(format!(
-                "has {needed} tokens and no filler, the length is {length}"
+                "has {has} tokens and no filler, the length is {asked}"
             )));
         }
         let room = length - needed;
@@ -191,7 +220,7 @@ impl<'a> Layout<'a> {
         let plans = walk::Walk::plans(&targets, &units, room, SLACK, cut_last);
         if plans.is_empty() {
             return Ok(Laid::Skip(format!(
-                "a piece stands behind the first {length} tokens of the document"
+                "a piece stands behind the first {asked} tokens of the document"
             )));
         }
         let any_order = filler::in_any_order(&question.filler);
@@ -207,7 +236,7 @@ impl<'a> Layout<'a> {
             }
         }
         Ok(Laid::Skip(format!(
-            "cannot be laid out in exactly {length} tokens"
+            "cannot be laid out in exactly {asked} tokens"
         )))
     }
 
@@ -300,6 +329,7 @@ impl<'a> Layout<'a> {
             }
             for (target, (piece, _)) in targets.iter_mut().zip(pieces) {
                 if let Place::Cell { length, depth } = piece.place {
+                    let length = self.scale.map_or(length, |scale| scale.units(length));
                     *target = depth * length.saturating_sub(taken) as f64;
                 }
             }
@@ -383,6 +413,7 @@ impl<'a> Layout<'a> {
             ids: self.tokenizer.encode(&text)?,
             text,
             evidence,
+            about: None,
         })
     }
 }

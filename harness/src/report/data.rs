@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::Path;
 
 use crate::Result;
+use crate::layout::APPROXIMATE;
 use crate::record::{Answer, Manifest, ScoreRow, SpeedRow, Status};
 use crate::run::RunFolder;
 use crate::stats::{Cell, Effective, effective_length};
@@ -124,6 +125,17 @@ impl Run {
             .into_iter()
             .map(|(name, rows)| task_cells(name, &rows))
             .collect()
+    }
+
+    /// Whether lengths are approximate: nobody knew the tokenizer.
+    pub fn approximate(&self) -> bool {
+        self.marks.contains_key(APPROXIMATE)
+    }
+
+    /// A length as people write it, `~4k` where it is approximate.
+    pub fn length_label(&self, n: usize) -> String {
+        let about = if self.approximate() { "~" } else { "" };
+        format!("{about}{}", length_label(n))
     }
 
     /// Length that the model was trained for, where the model says so, else what it declares.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use askama::Template;
 
-use super::data::{Run, length_label, status_word};
+use super::data::{Run, status_word};
 use super::plot::{DARK, LIGHT, Plot};
 use super::words::{self, Answered, percent};
 use crate::record::Status;
@@ -101,7 +101,7 @@ fn view(run: &Run) -> RunView<'_> {
         run,
         unfinished: run.manifest.finished.is_empty(),
         answers: words::answers(run, &tasks),
-        lengths: lengths.iter().map(|n| length_label(*n)).collect(),
+        lengths: lengths.iter().map(|n| run.length_label(*n)).collect(),
         tasks: tasks.iter().map(task_view).collect(),
         statuses: statuses(run),
         notes: notes(run),
@@ -157,6 +157,9 @@ fn notes(run: &Run) -> Vec<String> {
         .iter()
         .map(|(mark, n)| format!("{n} items: {mark}"))
         .collect();
+    if run.approximate() {
+        notes.extend(told_lengths(run));
+    }
     let mut defects: BTreeMap<(&str, &str), usize> = BTreeMap::new();
     for row in run.scores.iter().filter(|r| !r.defect.is_empty()) {
         *defects.entry((&row.context, &row.defect)).or_default() += 1;
@@ -166,6 +169,21 @@ fn notes(run: &Run) -> Vec<String> {
         format!("at {context}: {n} of {} answers: {defect}", of(context))
     }));
     notes
+}
+
+/// How long prompts were by what an API billed.
+fn told_lengths(run: &Run) -> Option<String> {
+    let told = run.manifest.environment.get("prompt_tokens_told")?;
+    let ranges = told.as_object()?.iter().filter_map(|(length, range)| {
+        let length: usize = length.parse().ok()?;
+        Some((length, range[0].as_u64()?, range[1].as_u64()?))
+    });
+    let ranges: BTreeSet<_> = ranges.collect();
+    let words = ranges
+        .into_iter()
+        .map(|(length, low, high)| format!("{low} to {high} at {}", run.length_label(length)));
+    let words: Vec<String> = words.collect();
+    (!words.is_empty()).then(|| format!("prompt tokens by usage: {}", words.join(", ")))
 }
 
 /// The manifest, a line a fact.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
-use super::data::{Run, length_label};
+use super::data::Run;
 use super::plot::Plot;
 use super::words::{self, percent};
 
@@ -36,7 +36,7 @@ fn write_report(out: &mut String, runs: &[Run], plots: &[Plot]) -> std::fmt::Res
         )?;
         lengths
             .iter()
-            .try_for_each(|n| write!(out, " {} |", length_label(*n)))?;
+            .try_for_each(|n| write!(out, " {} |", run.length_label(*n)))?;
         writeln!(out, " effective length |")?;
         writeln!(out, "|---|---|---|---|{}---|", "---|".repeat(lengths.len()))?;
         for task in &tasks {

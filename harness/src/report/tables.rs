@@ -29,6 +29,7 @@ pub(super) fn cells_csv(runs: &[Run]) -> Result<Vec<u8>> {
         "skipped",
         "defects",
         "marked",
+        "approximate",
     ];
     out.write_record(header).map_err(|e| fail(&e))?;
     for run in runs {
@@ -54,6 +55,7 @@ pub(super) fn cells_csv(runs: &[Run]) -> Result<Vec<u8>> {
             for (context, depth, cell) in rows {
                 let figure = |f: Option<f64>| f.map_or_else(String::new, |f| format!("{f:.4}"));
                 let status = |s: Status| cell.statuses.get(&s).copied().unwrap_or(0).to_string();
+                let context_is_length = context.parse::<usize>().is_ok();
                 let row = [
                     run.label.clone(),
                     task.name.clone(),
@@ -74,6 +76,7 @@ pub(super) fn cells_csv(runs: &[Run]) -> Result<Vec<u8>> {
                     status(Status::Skipped),
                     cell.defects.to_string(),
                     cell.marked().to_string(),
+                    (run.approximate() && context_is_length).to_string(),
                 ];
                 out.write_record(row).map_err(|e| fail(&e))?;
             }

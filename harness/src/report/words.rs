@@ -1,6 +1,7 @@
 //! The questions people ask of a long-context model, answered in plain words from the cells.
 
 use super::data::{Run, TaskCells, length_label};
+use crate::record::SpeedRow;
 use crate::stats::{Cell, Effective, mcnemar, score_of};
 
 /// A question and its answer.
@@ -162,6 +163,9 @@ fn speed(run: &Run) -> Answered {
         seconds(last.first_token_s),
     );
     let lines = run.speed.iter().map(|r| {
+        if let Some(warm) = r.warm_first_token_s {
+            return speed_of_api(run, r, warm);
+        }
         format!(
             "{}: prefill {:.0} tokens/s, decoding {:.0} tokens/s, first token after {}, keys and values {}, peak memory {} (median of {})",
             length_label(r.context),
@@ -178,6 +182,23 @@ fn speed(run: &Run) -> Answered {
         verdict,
         lines: lines.collect(),
     }
+}
+
+/// What was measured of an API at a length.
+fn speed_of_api(run: &Run, row: &SpeedRow, warm: f64) -> String {
+    let cached =
+        |n: Option<u64>| n.map_or_else(|| "nobody tells how many".to_owned(), |n| n.to_string());
+    format!(
+        "{} ({} prompt tokens): first token after {}, {} between tokens; the same prompt again: {}; cached tokens at first {}, then {} (median of {})",
+        run.length_label(row.context),
+        row.prompt_tokens.unwrap_or(row.context),
+        seconds(row.first_token_s),
+        seconds(row.decode_tokens_per_s.recip()),
+        seconds(warm),
+        cached(row.cold_cached_tokens),
+        cached(row.warm_cached_tokens),
+        row.repeats
+    )
 }
 
 fn seconds(s: f64) -> String {

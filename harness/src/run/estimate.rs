@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::backend::Backend;
+use crate::backend::endpoint::budget::Tokens;
 use crate::item::Context;
 use crate::record::ItemRecord;
 use crate::run::execute::Settings;
@@ -24,6 +25,8 @@ pub struct Cost {
     pub skipped: usize,
     /// Longer than the model declares.
     pub beyond: bool,
+    /// Of all these, tokens that measuring the speed takes where somebody bills them.
+    pub speed: Tokens,
 }
 
 /// Costs by context.
@@ -37,6 +40,13 @@ pub struct Estimate {
 
 /// Tokens of a question that leaves a shared document.
 const BRANCH: usize = 96;
+
+impl Cost {
+    /// Tokens that are billed at most, where somebody bills them.
+    pub fn billed(&self) -> Tokens {
+        Tokens::new(self.prompt_tokens, self.answer_tokens).and(self.speed)
+    }
+}
 
 impl Estimate {
     /// Adds an item whose prompt has so many tokens.
@@ -59,6 +69,12 @@ impl Estimate {
             return;
         }
         cost.answer_tokens += answer;
+        if backend.terms().is_some() {
+            let requests = settings.requests(record);
+            cost.prompt_tokens += n * requests;
+            cost.seconds += backend.seconds(0, n, answer) * requests as f64;
+            return;
+        }
         if record.group.is_empty() {
             cost.prompt_tokens += n;
             cost.seconds += backend.seconds(0, n, answer);
@@ -72,11 +88,10 @@ impl Estimate {
     }
 
     /// Adds the measurement of the speed at a length.
-    pub fn add_speed(&mut self, length: usize, seconds: f64) {
-        self.costs
-            .entry(Context::Length(length))
-            .or_default()
-            .seconds += seconds;
+    pub fn add_speed(&mut self, length: usize, seconds: f64, billed: Tokens) {
+        let cost = self.costs.entry(Context::Length(length)).or_default();
+        cost.seconds += seconds;
+        cost.speed = cost.speed.and(billed);
     }
 
     /// Everything together.
@@ -89,6 +104,7 @@ impl Estimate {
             bytes: sum.bytes.max(if c.skipped < c.items { c.bytes } else { 0 }),
             skipped: sum.skipped + c.skipped,
             beyond: sum.beyond || c.beyond,
+            speed: sum.speed.and(c.speed),
         })
     }
 }

@@ -53,6 +53,8 @@ impl Settings {
         });
         Request {
             ids: record.prompt.ids.clone(),
+            text: record.prompt.text.clone(),
+            prompt_tokens: record.prompt.tokens(),
             generate,
             options: record.options.clone(),
         }
@@ -66,7 +68,13 @@ impl Settings {
             .map(|o| o.ids.len())
             .max()
             .unwrap_or(0);
-        record.prompt.ids.len() + self.answer_tokens(record).max(options)
+        record.prompt.tokens() + self.answer_tokens(record).max(options)
+    }
+
+    /// Requests that an item becomes at an API, each with the whole prompt: one for its text, one an option.
+    pub fn requests(&self, record: &ItemRecord) -> usize {
+        let text = self.generate_beside_options || record.options.is_empty();
+        usize::from(text) + record.options.len()
     }
 
     /// Tokens that are generated for an item at most.
@@ -96,7 +104,11 @@ impl Settings {
 
 /// Estimated seconds of an item.
 pub fn seconds_of(backend: &dyn Backend, settings: &Settings, record: &ItemRecord) -> f64 {
-    let prompt = record.prompt.ids.len();
+    let prompt = record.prompt.tokens();
+    if backend.terms().is_some() {
+        let answer = settings.answer_tokens(record);
+        return backend.seconds(0, prompt, answer) * settings.requests(record) as f64;
+    }
     let options: usize = record.options.iter().map(|o| o.ids.len()).sum();
     backend.seconds(0, prompt, settings.answer_tokens(record)) + backend.seconds(prompt, options, 0)
 }
@@ -159,7 +171,7 @@ pub fn execute(
                 batch.run(backend, settings, &mut journal, &mut progress, stop)?;
             }
             if batch.records.is_empty() {
-                let length = record.prompt.ids.len();
+                let length = record.prompt.tokens();
                 speed.measure_up_to(length, backend, settings.memory, &mut progress, stop)?;
             }
             batch.records.push(record);
@@ -208,6 +220,9 @@ impl Batch {
         let Some(first) = self.records.first() else {
             return true;
         };
+        if let Some(n) = backend.together() {
+            return self.records.len() < n;
+        }
         let all = backend.takes_all();
         if !(all || first.group.is_empty() && record.group.is_empty()) {
             return first.group == record.group;
@@ -233,6 +248,7 @@ impl Batch {
             return Ok(());
         };
         progress.on(match first.item.context {
+            _ if backend.together().is_some() => format!("{} items side by side", records.len()),
             _ if backend.takes_all() => format!("{} items, layer by layer", records.len()),
             Context::Length(n) => format!("{n} tokens"),
             Context::Short => "the short control".to_owned(),
@@ -286,6 +302,7 @@ fn ended(record: &ItemRecord, outcome: Outcome) -> Answer {
     match outcome {
         Outcome::Refused(reason) => answer(record, Status::Refused, reason, Reply::default()),
         Outcome::Failed(reason) => answer(record, Status::Failed, reason, Reply::default()),
+        Outcome::Skipped(reason) => skipped(record, reason),
         Outcome::Reply(reply) => {
             let (status, reason) = match reply.end {
                 None | Some(End::Stop) => (Status::Scored, String::new()),
@@ -326,9 +343,10 @@ fn answer(record: &ItemRecord, status: Status, reason: String, reply: Reply) -> 
         ids: reply.ids,
         logprobs: reply.logprobs,
         options: reply.options,
-        prompt_tokens: record.prompt.ids.len(),
+        prompt_tokens: record.prompt.tokens(),
         prefill_s: reply.prefill_s,
         decode_s: reply.decode_s,
         logits_hash: reply.logits_hash,
+        usage: reply.usage,
     }
 }

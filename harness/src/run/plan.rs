@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::item::{Context, Filler, Item, Prompt, Question};
 use crate::layout::{Laid, Layout};
-use crate::record::ItemRecord;
+use crate::record::{ItemRecord, PromptOption};
 use crate::suite::Suite;
 use crate::{Error, Result};
 
@@ -150,10 +150,19 @@ impl Plan {
         for (q, item) in &self.items {
             let asked = &self.questions[*q];
             if let Context::Length(n) = item.context {
-                tell(&empty(&asked.question, item), n);
+                let mut record = empty(&asked.question, item);
+                record.options = asked
+                    .options
+                    .iter()
+                    .map(|option| PromptOption {
+                        text: option.clone(),
+                        ids: Vec::new(),
+                    })
+                    .collect();
+                tell(&record, n);
             } else {
                 let record = self.record(layout, asked, item)?;
-                tell(&record, record.prompt.ids.len());
+                tell(&record, record.prompt.tokens());
             }
         }
         Ok(())
@@ -165,7 +174,7 @@ impl Plan {
             Laid::Skip(reason) => record.skip = reason,
             Laid::Fits { prompt, marks } => {
                 record.marks = marks;
-                if self.declared > 0 && prompt.ids.len() > self.declared {
+                if self.declared > 0 && prompt.tokens() > self.declared {
                     record.marks.push("beyond-declared-context".to_owned());
                 }
                 record.options = layout.options(&prompt, &asked.options)?;
@@ -189,6 +198,7 @@ fn empty(question: &Question, item: &Item) -> ItemRecord {
             ids: Vec::new(),
             text: String::new(),
             evidence: Vec::new(),
+            about: None,
         },
         options: Vec::new(),
         marks: Vec::new(),

@@ -12,9 +12,8 @@ use crate::stop::Stop;
 use crate::{Error, Result};
 
 /// Tokens generated to measure decoding.
-const DECODE: usize = 16;
-/// Measurements of a length: no further one is begun after so many, or after so many seconds.
-const REPEATS: usize = 3;
+pub const DECODE: usize = 16;
+/// No further measurement of a length is begun after so many seconds, nor after as many as the backend wants.
 const SECONDS: f64 = 1.5;
 
 /// The rows of `speed.csv` so far, and what is still to be measured.
@@ -77,7 +76,14 @@ impl SpeedLog {
                 continue;
             }
             progress.on(format!("the speed at {context} tokens"));
-            let row = measure(backend, context, progress, stop)?;
+            let row = match measure(backend, context, progress, stop) {
+                Err(e) if backend.terms().is_some() && !matches!(e, Error::Interrupted) => {
+                    progress.note(&format!("the speed at {context} tokens: {e}"));
+                    progress.worked(0, open_work);
+                    continue;
+                }
+                measured => measured?,
+            };
             progress.worked(0, open_work);
             self.rows.push(row);
             self.rows.sort_by_key(|r| r.context);
@@ -100,7 +106,8 @@ impl SpeedLog {
 /// Estimated seconds of measuring a length.
 pub fn seconds(backend: &dyn Backend, context: usize) -> f64 {
     let once = backend.seconds(0, context, DECODE);
-    once * (SECONDS / once.max(1e-6)).ceil().clamp(1.0, REPEATS as f64)
+    let most = backend.speed_repeats() as f64;
+    once * (SECONDS / once.max(1e-6)).ceil().clamp(1.0, most)
 }
 
 fn measure(
@@ -111,7 +118,8 @@ fn measure(
 ) -> Result<SpeedRow> {
     let started = std::time::Instant::now();
     let mut samples: Vec<SpeedSample> = Vec::new();
-    while samples.is_empty() || samples.len() < REPEATS && started.elapsed().as_secs_f64() < SECONDS
+    while samples.is_empty()
+        || samples.len() < backend.speed_repeats() && started.elapsed().as_secs_f64() < SECONDS
     {
         let sample = backend
             .measure(context, DECODE, &mut |event| {
@@ -123,16 +131,26 @@ fn measure(
             .map_err(Error::at_work)?;
         samples.push(sample);
     }
-    let cache_bytes = samples[0].cache_bytes;
+    let first = samples[0];
+    let tokens = first.prompt_tokens;
     let of = |f: fn(&SpeedSample) -> f64| median(samples.iter().map(f).collect());
+    let warm = samples.iter().filter_map(|s| Some(s.again?.first_token_s));
+    let warm: Vec<f64> = warm.collect();
     Ok(SpeedRow {
         context,
-        prefill_tokens_per_s: rate(context, of(|s| s.prefill_s))?,
-        decode_tokens_per_s: rate(samples[0].decoded, of(|s| s.decode_s))?,
+        prefill_tokens_per_s: rate(tokens, of(|s| s.prefill_s))?,
+        decode_tokens_per_s: rate(first.decoded, of(|s| s.decode_s))?,
         first_token_s: of(|s| s.first_token_s),
-        peak_rss_bytes: peak_rss_bytes(),
-        cache_bytes,
+        peak_rss_bytes: match backend.terms() {
+            None => peak_rss_bytes(),
+            Some(_) => 0,
+        },
+        cache_bytes: first.cache_bytes,
         repeats: samples.len(),
+        prompt_tokens: (tokens != context).then_some(tokens),
+        warm_first_token_s: (!warm.is_empty()).then(|| median(warm)),
+        cold_cached_tokens: first.again.and_then(|a| a.cold_cached),
+        warm_cached_tokens: first.again.and_then(|a| a.warm_cached),
     })
 }
 

@@ -40,7 +40,8 @@ pub fn row(record: &ItemRecord, answer: &Answer) -> ScoreRow {
         let space = if detail.is_empty() { "" } else { " " };
         detail = format!("{detail}{space}pair={pair}@{context}#{}", item.repeat);
     }
-    let generated = by_likelihood.is_none() || !answer.ids.is_empty();
+    let text = !answer.ids.is_empty() || !answer.text.is_empty();
+    let generated = by_likelihood.is_none() || text;
     let judged_text = matches!(answer.status, Status::Scored | Status::Truncated) && generated;
     ScoreRow {
         item: item.id.clone(),

@@ -311,6 +311,7 @@ fn row_of(
             ids: vec![],
             text: String::new(),
             evidence: vec![],
+            about: None,
         },
         group: String::new(),
         options: options
@@ -347,6 +348,7 @@ fn answer(status: crate::record::Status, text: &str, logprobs: &[f64]) -> crate:
         prefill_s: None,
         decode_s: None,
         logits_hash: String::new(),
+        usage: None,
     }
 }
 

@@ -123,6 +123,8 @@ impl Backend for Fake {
             decode_s: decode as f64 / 100.0,
             decoded: decode,
             cache_bytes: context as u64,
+            prompt_tokens: context,
+            again: None,
         })
     }
 }
@@ -181,6 +183,7 @@ pub fn items() -> Vec<ItemRecord> {
                     ids,
                     text: "text".into(),
                     evidence: Vec::new(),
+                    about: None,
                 },
                 group: String::new(),
                 options,

@@ -84,6 +84,7 @@ fn a_completion_has_the_bits_of_generate() -> Test {
             seed: 0,
         }),
         options: Vec::new(),
+        ..Request::default()
     };
     let card = ModelCard::default();
     let mut local = Local::new(

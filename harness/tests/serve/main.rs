@@ -6,6 +6,8 @@ mod audit;
 mod client;
 mod endpoint;
 mod hostile;
+mod proxy;
+mod remote;
 mod sharing;
 
 type Test = Result<(), Box<dyn std::error::Error>>;

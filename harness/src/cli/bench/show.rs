@@ -157,6 +157,7 @@ pub fn plot(path: &Path, model: &str, samples: &[Sample], repeats: usize) -> Res
             peak_rss_bytes: peak_rss_bytes(),
             cache_bytes: p.cache_bytes,
             repeats,
+            ..SpeedRow::default()
         }
     });
     let Some(plot) = speed_over_length(vec![(model.to_owned(), rows.collect())]) else {

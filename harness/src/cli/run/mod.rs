@@ -1,5 +1,8 @@
-//! `fathom run`: a model on suites at growing lengths.
+//! `fathom run`: a model on suites at growing lengths; `api.rs` is the same for one behind an API.
 
+mod api;
+
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use fathom_engine::model::NUMERIC_VERSION;
@@ -7,6 +10,7 @@ use serde_json::Value;
 
 use crate::backend::local::{Local, Read};
 use crate::backend::{Backend, disk};
+use crate::cli::endpoint::{EndpointArgs, is_address};
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::{args, out, summary};
 use crate::layout::Layout;
@@ -35,7 +39,12 @@ const BATCH: usize = 16;
   fathom run --plan                                     what that would cost; runs nothing
   fathom run --model model.gguf --lengths 1k,4k,16k     your model
   fathom run --model model.gguf --suite my.toml --out reports/mine
-  fathom run --fault no-temperature                     the model with a fault that others shipped")]
+  fathom run --fault no-temperature                     the model with a fault that others shipped
+  fathom run --model http://localhost:8000/v1 --tokenizer hf:OWNER/NAME   what an API serves, at exact lengths
+  fathom run --model https://host/v1 --api-model NAME --price-in 0.5 --price-out 2 --budget-money 3 --plan
+
+An API is asked for completions where its tokenizer is given, else for chat in its own template; what it is able to do is
+found out with some twenty small requests and stands in the manifest. Its key is read from OPENAI_API_KEY.")]
 pub struct Args {
     #[command(flatten)]
     model: ModelArgs,
@@ -85,6 +94,10 @@ pub struct Args {
     /// Do not measure the speed at each length
     #[arg(long)]
     no_speed: bool,
+    #[command(flatten)]
+    remote: api::RemoteArgs,
+    #[command(flatten)]
+    api: EndpointArgs,
 }
 
 /// How answers are got.
@@ -98,30 +111,24 @@ enum MethodArg {
 
 pub fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
-    let opened = Opened::new(args.model.open_with(&args.fault)?, &args.template)?;
-    let suites = args
-        .suite
-        .iter()
-        .map(|s| args.load(s))
-        .collect::<Result<Vec<_>>>()?;
-    let plan = Plan::new(&suites, opened.model.spec.context_length)?;
-    if plan.is_empty() {
-        return Err(Error::Usage(format!(
-            "--suite {}: no items",
-            args.suite.join(" ")
-        )));
+    if is_address(&args.model.model) {
+        return api::run(args, &stop);
     }
-    let identity = args.identity(&opened, &suites, &plan)?;
+    args.api.unused("--model URL")?;
+    args.remote.unused("--model URL")?;
+    let opened = Opened::new(args.model.open_with(&args.fault)?, &args.template)?;
+    let (suites, plan) = args.plan(opened.model.spec.context_length)?;
+    let identity = args.identity(opened.identity(), NUMERIC_VERSION, &suites, &plan)?;
     let tokenizer = opened.tokenizer.clone();
     let frame = opened.frame()?;
     let mut layout = Layout::new(&*tokenizer, frame);
-    let mut settings = args.settings(&plan, &opened);
+    let mut settings = args.settings(&plan, opened.raw_prompts());
     let mut card = opened.card(args.model.name(), args.fault.fault.as_deref());
     if args.model.model == "builtin" {
         card.facts
             .insert("trained_length".to_owned(), builtin::TRAINED_LENGTH.into());
     }
-    let mut backend = Local::new(
+    let backend = Local::new(
         opened.model,
         opened.tokenizer,
         opened.stop,
@@ -137,66 +144,106 @@ pub fn run(args: &Args) -> Result<()> {
     if args.plan {
         return summary::print_plan(&plan, &mut layout, &backend, &settings);
     }
-
-    let fingerprint = backend.fingerprint()?;
-    let place = args.place(backend.card().name.clone());
-    let manifest = args.manifest(&backend, identity, &fingerprint);
-    let lay_out = |write: &mut dyn FnMut(&ItemRecord) -> Result<()>| {
-        eprintln!("fathom: laying out {} items", plan.len());
-        plan.lay_out(
-            &mut layout,
-            &|n| lacks(&backend, settings.memory, n),
-            &mut |record| {
-                stop.check()?;
-                write(record)
-            },
-        )
+    let job = Job {
+        plan: &plan,
+        settings,
+        identity,
+        stop: &stop,
     };
-    let mut folder = match place.open(manifest, lay_out)? {
-        Found::Work(folder) => folder,
-        Found::Finished(folder) => {
-            out::line(&format!(
-                "{}: this run is finished; nothing to do",
-                folder.dir().display()
-            ))?;
+    let prepare = |backend: &mut Local, dir: &Path| {
+        backend.scratch_in(dir);
+        Ok(())
+    };
+    args.perform(backend, &mut layout, job, &prepare, &|backend, _| {
+        let read = backend.read();
+        Ok(read.map_or_else(BTreeMap::new, |read| tell_read(&read, &args.model).into()))
+    })
+}
+
+/// A run that is about to be.
+struct Job<'a> {
+    plan: &'a Plan,
+    settings: Settings,
+    identity: Identity,
+    stop: &'a Stop,
+}
+
+/// Facts of a run, for its manifest.
+type Facts = BTreeMap<String, Value>;
+
+impl Args {
+    /// Executes a run in its folder, scores it and draws its report. `prepare` is told the folder before the first item,
+    /// `told` tells at the end what the manifest should know.
+    fn perform<B: Backend>(
+        &self,
+        mut backend: B,
+        layout: &mut Layout<'_>,
+        job: Job<'_>,
+        prepare: &dyn Fn(&mut B, &Path) -> Result<()>,
+        told: &dyn Fn(&B, &Path) -> Result<Facts>,
+    ) -> Result<()> {
+        let Job {
+            plan,
+            settings,
+            identity,
+            stop,
+        } = job;
+        let fingerprint = backend.fingerprint()?;
+        let place = self.place(backend.card().name.clone());
+        let manifest = self.manifest(&backend, identity, &fingerprint);
+        let lay_out = |write: &mut dyn FnMut(&ItemRecord) -> Result<()>| {
+            eprintln!("fathom: laying out {} items", plan.len());
+            plan.lay_out(
+                layout,
+                &|n| lacks(&backend, settings.memory, n),
+                &mut |record| {
+                    stop.check()?;
+                    write(record)
+                },
+            )
+        };
+        let mut folder = match place.open(manifest, lay_out)? {
+            Found::Work(folder) => folder,
+            Found::Finished(folder) => {
+                out::line(&format!(
+                    "{}: this run is finished; nothing to do",
+                    folder.dir().display()
+                ))?;
+                return summary::print(folder.dir());
+            }
+        };
+        eprintln!(
+            "fathom: {}{}",
+            folder.dir().display(),
+            if folder.continued { ": goes on" } else { "" }
+        );
+        prepare(&mut backend, folder.dir())?;
+        let executed = execute(&folder, &mut backend, &settings, stop, true);
+        if matches!(executed, Ok(()) | Err(Error::Interrupted)) {
+            let counted = scores::write(folder.dir())?;
+            let facts = told(&backend, folder.dir())?;
+            folder.manifest.environment.extend(facts);
+            if executed.is_ok() {
+                folder.manifest.finished = clock::now();
+            }
+            // The report of what is there; a run is finished when its report stands.
+            let page = report::render(&[folder.dir().to_path_buf()], folder.dir());
+            if matches!(executed, Err(Error::Interrupted)) {
+                return Err(Error::Unfinished(format!(
+                    "{}: interrupted, {} of {} answers are on record; the same command goes on",
+                    folder.dir().display(),
+                    counted.answered,
+                    counted.items
+                )));
+            }
+            page?;
+            folder.write_manifest()?;
+            // Rendered again with the manifest as it is now.
+            report::render(&[folder.dir().to_path_buf()], folder.dir())?;
             return summary::print(folder.dir());
         }
-    };
-    eprintln!(
-        "fathom: {}{}",
-        folder.dir().display(),
-        if folder.continued { ": goes on" } else { "" }
-    );
-    backend.scratch_in(folder.dir());
-    let executed = execute(&folder, &mut backend, &settings, &stop, true);
-    if matches!(executed, Ok(()) | Err(Error::Interrupted)) {
-        let counted = scores::write(folder.dir())?;
-        if let Some(read) = backend.read() {
-            folder
-                .manifest
-                .environment
-                .extend(tell_read(&read, &args.model));
-        }
-        if executed.is_ok() {
-            folder.manifest.finished = clock::now();
-        }
-        // The report of what is there; a run is finished when its report stands.
-        let page = report::render(&[folder.dir().to_path_buf()], folder.dir());
-        if matches!(executed, Err(Error::Interrupted)) {
-            return Err(Error::Unfinished(format!(
-                "{}: interrupted, {} of {} answers are on record; the same command goes on",
-                folder.dir().display(),
-                counted.answered,
-                counted.items
-            )));
-        }
-        page?;
-        folder.write_manifest()?;
-        // Rendered again with the manifest as it is now.
-        report::render(&[folder.dir().to_path_buf()], folder.dir())?;
-        return summary::print(folder.dir());
+        executed
     }
-    executed
 }
 
 /// Says what a model larger than memory was read for, and returns it for the manifest.
@@ -231,6 +278,18 @@ fn version() -> String {
 }
 
 impl Args {
+    /// The suites and their items; `declared` is the longest context that the model declares.
+    fn plan(&self, declared: usize) -> Result<(Vec<Suite>, Plan)> {
+        let suites = self.suite.iter().map(|s| self.load(s));
+        let suites = suites.collect::<Result<Vec<_>>>()?;
+        let plan = Plan::new(&suites, declared)?;
+        if plan.is_empty() {
+            let names = self.suite.join(" ");
+            return Err(Error::Usage(format!("--suite {names}: no items")));
+        }
+        Ok((suites, plan))
+    }
+
     /// A suite, with what the command line says in place of its own.
     fn load(&self, name: &str) -> Result<Suite> {
         let mut suite = Suite::load(name)?;
@@ -251,14 +310,14 @@ impl Args {
         Ok(suite)
     }
 
-    fn settings(&self, plan: &Plan, opened: &Opened) -> Settings {
+    fn settings(&self, plan: &Plan, raw_prompts: bool) -> Settings {
         Settings {
             generate_beside_options: !self.no_text,
             temperature: self.temperature,
             top_p: self.top_p,
             seed: self.seed.unwrap_or_default(),
             thought_budget: self.thought_budget,
-            one_line: opened.raw_prompts(),
+            one_line: raw_prompts,
             memory: self.memory.or_else(available_bytes).unwrap_or(u64::MAX),
             batch: BATCH,
             speed_at: if self.no_speed {
@@ -270,8 +329,13 @@ impl Args {
     }
 
     /// Everything that changes an answer or a score.
-    fn identity(&self, opened: &Opened, suites: &[Suite], plan: &Plan) -> Result<Identity> {
-        let mut identity = opened.identity();
+    fn identity(
+        &self,
+        mut identity: Identity,
+        numeric_version: u32,
+        suites: &[Suite],
+        plan: &Plan,
+    ) -> Result<Identity> {
         let all = |f: &dyn Fn(&Suite) -> Value| Value::Array(suites.iter().map(f).collect());
         let facts: [(&str, Value); 13] = [
             ("suites", all(&|s| s.name().into())),
@@ -289,7 +353,7 @@ impl Args {
             ("top_p", f64::from(self.top_p).into()),
             ("thought_budget", self.thought_budget.into()),
             ("fault", self.fault.fault.clone().into()),
-            ("numeric_version", NUMERIC_VERSION.into()),
+            ("numeric_version", numeric_version.into()),
         ];
         identity.extend(facts.map(|(k, v)| (k.to_owned(), v)));
         Ok(identity)
@@ -305,9 +369,9 @@ impl Args {
         }
     }
 
-    fn manifest(&self, backend: &Local, identity: Identity, fingerprint: &str) -> Manifest {
+    fn manifest(&self, backend: &dyn Backend, identity: Identity, fingerprint: &str) -> Manifest {
         let command: Vec<String> = std::env::args_os()
-            .map(|a| a.to_string_lossy().into_owned())
+            .map(|a| self.api.scrubbed(&a.to_string_lossy()))
             .collect();
         let facts: [(&str, Value); 6] = [
             ("command", command.join(" ").into()),
@@ -320,7 +384,7 @@ impl Args {
         Manifest {
             format: FORMAT,
             fathom: version(),
-            numeric_version: NUMERIC_VERSION,
+            numeric_version: backend.card().numeric_version,
             started: clock::now(),
             finished: String::new(),
             identity,

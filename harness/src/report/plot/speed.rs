@@ -16,6 +16,11 @@ pub(super) struct Speed {
 
 type Panel = (&'static str, fn(&SpeedRow) -> f64);
 
+/// In place of memory, where all that was measured is an API.
+const AGAIN: Panel = ("first token of the same prompt again, seconds", |r| {
+    r.warm_first_token_s.unwrap_or(0.0)
+});
+
 const PANELS: [Panel; 4] = [
     ("prefill, tokens a second", |r| r.prefill_tokens_per_s),
     ("decoding, tokens a second", |r| r.decode_tokens_per_s),
@@ -80,7 +85,12 @@ impl Speed {
             0
         };
         let (area, below) = root.split_vertically(height as i32 - legend_height);
-        for (panel, (name, value)) in area.split_evenly((2, 2)).iter().zip(PANELS) {
+        let mut rows = self.runs.iter().flat_map(|r| &r.1);
+        let mut panels = PANELS;
+        if rows.all(|row| row.warm_first_token_s.is_some()) {
+            panels[3] = AGAIN;
+        }
+        for (panel, (name, value)) in area.split_evenly((2, 2)).iter().zip(panels) {
             self.panel(panel, name, value, theme)?;
         }
         if several {
