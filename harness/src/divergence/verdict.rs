@@ -1,5 +1,7 @@
 //! A candidate against a reference over a whole text, and whether it is within bounds.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::Result;
@@ -103,18 +105,20 @@ impl<'a> Comparison<'a> {
         let end = places.iter().map(|p| p.position + 1).max().unwrap_or(0);
         let all = bin(places, first, end);
         let curve = curve(places);
-        let mut levels = vec![(0.0, 0.0f64); end - first];
+        // Positions that were not compared are no part of the series.
+        let mut levels: BTreeMap<usize, (f64, f64)> = BTreeMap::new();
         for place in places {
-            let (sum, n) = &mut levels[place.position - first];
+            let (sum, n) = levels.entry(place.position).or_default();
             *sum += level(place.measure.kl);
             *n += 1.0;
         }
-        let series: Vec<f64> = levels.iter().map(|(sum, n)| sum / n.max(1.0)).collect();
+        let series: Vec<f64> = levels.values().map(|(sum, n)| sum / n).collect();
+        let positions: Vec<usize> = levels.into_keys().collect();
         let mut knees = knees(&series);
         for knee in &mut knees {
-            knee.position += first;
-            knee.low += first;
-            knee.high += first;
+            for at in [&mut knee.position, &mut knee.low, &mut knee.high] {
+                *at = positions.get(*at).copied().unwrap_or(*at);
+            }
         }
         let mut exceeded = Vec::new();
         let worst = curve.iter().max_by(|a, b| a.kl.low.total_cmp(&b.kl.low));

@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use crate::cli::endpoint::EndpointArgs;
+use crate::cli::logits::endpoint;
 use crate::cli::logits::record::evaluate;
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::out;
 use crate::divergence::measure::{MOST, Row};
 use crate::divergence::rows::Recorded;
 use crate::divergence::verdict::{Bounds, Comparison, Verdict};
-use crate::endpoint::{Endpoint, Prompt};
 use crate::report::plot;
 use crate::stop::Stop;
 use crate::{Error, Result};
@@ -38,12 +38,16 @@ pub struct Args {
     /// Recorded logits of the same tokens in place of a model
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "fault"])]
     candidate: Option<PathBuf>,
-    /// An OpenAI-compatible API in place of a model, /v1 included; it must tell log probabilities of prompts, with ids
+    /// An OpenAI-compatible API in place of a model, /v1 included; it must take token ids and tell them with log
+    /// probabilities, of prompts (echo or prompt_logprobs) or of an answer's first token
     #[arg(long, value_name = "URL", conflicts_with_all = ["model", "fault", "candidate"])]
     endpoint: Option<String>,
     /// Most probable tokens that the endpoint is asked for at each position
     #[arg(long, value_name = "K", requires = "endpoint", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
     top: u16,
+    /// Positions of each sequence that are asked for where the endpoint tells nothing of prompts: each is a request
+    #[arg(long, value_name = "N", requires = "endpoint", default_value = "24", value_parser = clap::value_parser!(u16).range(2..))]
+    positions: u16,
     /// What `fathom logits record` has written (all logits or top-k), or llama.cpp's base file of KL divergence
     #[arg(long, value_name = "FILE")]
     reference: PathBuf,
@@ -78,9 +82,20 @@ pub fn run(args: &Args) -> Result<()> {
     let drawn = args.plot.as_deref().map(Drawn::of).transpose()?;
     let mut reference = Recorded::open(&args.reference)?;
     let kind = reference.kind();
+    let mut asked = String::new();
     let verdict = match (&args.candidate, &args.endpoint) {
         (Some(path), _) => against_file(&mut reference, path, bounds),
-        (_, Some(url)) => against_endpoint(&mut reference, args, url, bounds),
+        (_, Some(url)) => {
+            let wishes = endpoint::Wishes {
+                reference: &args.reference,
+                settings: args.api.settings(url),
+                top: args.top.into(),
+                positions: args.positions.into(),
+            };
+            let (comparison, how) = endpoint::compare(&mut reference, &wishes)?;
+            asked = how;
+            Ok(comparison.verdict(bounds))
+        }
         (None, None) => against_model(&mut reference, args, bounds),
     }?;
     if let Some(drawn) = drawn {
@@ -89,9 +104,17 @@ pub fn run(args: &Args) -> Result<()> {
     if args.json {
         let mut object = json!(verdict);
         object["reference_rows"] = kind.into();
+        if !asked.is_empty() {
+            object["asked"] = asked.into();
+        }
         out::line(&object.to_string())?;
     } else {
-        out::print(&in_words(&verdict, &kind))?;
+        let asked = if asked.is_empty() {
+            asked
+        } else {
+            asked + "\n"
+        };
+        out::print(&(in_words(&verdict, &kind) + &asked))?;
     }
     match verdict.exceeded.first() {
         None => Ok(()),
@@ -132,59 +155,6 @@ fn against_model(reference: &mut Recorded, args: &Args, bounds: Bounds) -> Resul
             &stop,
             &mut |pos, logits| comparison.take(i, pos, Row::full(logits)),
         )?;
-    }
-    Ok(comparison.verdict(bounds))
-}
-
-/// Asks an API for the log probabilities of each sequence; a token that it does not tell is not known, and not zero.
-fn against_endpoint(
-    reference: &mut Recorded,
-    args: &Args,
-    url: &str,
-    bounds: Bounds,
-) -> Result<Verdict> {
-    if reference.begins_with_bos() {
-        let expected = "what `fathom logits record` writes: here the first token of each chunk stands for a BOS that only the model's tokenizer knows";
-        let found = "a base file of KL divergence";
-        return Err(Error::input(
-            args.reference.display(),
-            "format",
-            found,
-            expected,
-        ));
-    }
-    let stop = Stop::on_signals()?;
-    let endpoint = Endpoint::open(&args.api.settings(url), &stop)?;
-    let can = endpoint.probe()?;
-    if !(can.ids && (can.echo_ids || can.prompt_logprobs)) {
-        let found = can.in_words().trim_end().replace('\n', "; ");
-        let expected = "prompts as token ids, and their log probabilities with ids";
-        return Err(Error::input("--endpoint", endpoint.host(), found, expected));
-    }
-    let top = usize::from(args.top).min(can.completion_top.max(1));
-    let sequences: Vec<Vec<u32>> = reference
-        .sequences()
-        .into_iter()
-        .map(|range| reference.tokens[range].to_vec())
-        .collect();
-    let mut comparison = Comparison::new(reference);
-    for (i, ids) in sequences.into_iter().enumerate().filter(|s| s.1.len() > 1) {
-        stop.check()?;
-        let told = endpoint.score_prompt(&can, &Prompt::Ids(ids), top)?;
-        // What is told of a token is the row after the one before it.
-        for (pos, position) in told.iter().skip(1).enumerate() {
-            let known = position.top.iter();
-            let (ids, logits): (Vec<u32>, Vec<f32>) = known
-                .filter_map(|(token, logprob)| Some((token.id?, *logprob as f32)))
-                .unzip();
-            let row = Row::Top {
-                ids: &ids,
-                logits: &logits,
-                log_sum_exp: 0.0,
-                next: position.logprob.map_or(f32::NAN, |l| l as f32),
-            };
-            comparison.take(i, pos, row)?;
-        }
     }
     Ok(comparison.verdict(bounds))
 }

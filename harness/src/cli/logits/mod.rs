@@ -1,6 +1,7 @@
 //! `fathom logits`: reference logits, recorded and compared.
 
 mod check;
+mod endpoint;
 mod record;
 mod tokens;
 
