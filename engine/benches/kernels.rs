@@ -11,7 +11,9 @@ use std::time::Duration;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fathom_engine::format::StoredType;
-use fathom_engine::kernels::{self, KV_BLOCK, KvBlocks, Layout, Matrix, Scores, Scratch};
+use fathom_engine::kernels::{
+    self, KV_BLOCK, KvBlocks, Layout, Matrix, Precision, Product, Scores, Scratch,
+};
 
 /// FLOP/s and bytes/s of this machine, measured once.
 fn limits() -> (f64, f64) {
@@ -114,6 +116,49 @@ fn matmul(c: &mut Criterion) {
     group.finish();
 }
 
+/// The products of [`matmul`] in integers of 16 bits: the bound is still that of f32.
+fn integers(c: &mut Criterion) {
+    let mut group = c.benchmark_group("int16");
+    let shapes = [
+        (StoredType::Q4_1, 192, 576, 512),
+        (StoredType::Q4_1, 1536, 576, 512),
+        (StoredType::Q4_1, 576, 1536, 512),
+        (StoredType::Q5_0, 2048, 640, 512),
+        (StoredType::Q4_K, 2048, 2048, 512),
+        (StoredType::Q6_K, 2048, 2048, 512),
+        (StoredType::Q8_0, 2048, 2048, 512),
+        (StoredType::Q4_1, 1536, 576, 16),
+        (StoredType::Q4_1, 1536, 576, 1),
+        (StoredType::Q5_0, 2048, 640, 1),
+        (StoredType::Q8_0, 8192, 576, 1),
+        (StoredType::Q4_K, 8192, 2048, 1),
+        (StoredType::Q6_K, 8192, 2048, 1),
+    ];
+    for (ty, rows, cols, n) in shapes {
+        let data = stored(ty, rows, cols);
+        let w = Matrix {
+            ty,
+            rows,
+            cols,
+            layout: Layout::RowMajor,
+            data: &data,
+            scales: None,
+        };
+        let (x, mut y) = (numbers(n * cols), vec![0.0; n * rows]);
+        let (name, flop) = (format!("{ty}/{rows}x{cols}/{n}"), 2 * n * rows * cols);
+        bound(&format!("int16/{name}"), flop, data.len());
+        group.throughput(Throughput::Elements(flop as u64));
+        group.bench_function(name, |b| {
+            b.iter(|| {
+                let precision = Precision::Int16;
+                let y = &mut y[..];
+                kernels::matmuls(black_box(&x), n, &mut [Product { w, precision, y }]);
+            });
+        });
+    }
+    group.finish();
+}
+
 /// By head size, length and rows, which are three heads of consecutive tokens; the last sees all.
 fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group("attention");
@@ -209,6 +254,6 @@ criterion_group! {
     config = Criterion::default()
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
-    targets = matmul, attention, rows, unpack
+    targets = matmul, integers, attention, rows, unpack
 }
 criterion_main!(benches);

@@ -114,11 +114,14 @@ pub(crate) fn matmul(x: &[f32], w: &Weight) -> Vec<f32> {
 
 /// The products of several matrices with the same x, [n, rows of each].
 pub(crate) fn matmuls<const N: usize>(x: &[f32], weights: [&Weight; N]) -> [Vec<f32>; N] {
-    let weights = weights.map(Weight::view);
-    let n = weights.first().map_or(0, |w| x.len() / w.cols);
-    let mut out = weights.map(|w| vec![0.0; n * w.rows]);
-    let products = weights.into_iter().zip(&mut out);
-    let mut products: Vec<_> = products.map(|(w, y)| Product { w, y }).collect();
+    let n = weights.first().map_or(0, |w| x.len() / w.cols());
+    let mut out = weights.map(|w| vec![0.0; n * w.rows()]);
+    let products = weights.into_iter().zip(&mut out).map(|(w, y)| Product {
+        w: w.view(),
+        precision: w.precision(),
+        y,
+    });
+    let mut products: Vec<_> = products.collect();
     kernels::matmuls(x, n, &mut products);
     out
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use crate::format::checkpoint::{Checkpoint, Config};
+use crate::kernels::Precision;
 use crate::spec::{self, Mask, ModelSpec, SpecSource};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
@@ -20,6 +21,8 @@ pub struct Model {
     pub spec: ModelSpec,
     /// With what.
     pub weights: Weights,
+    /// What activations are multiplied as where weights are stored as integers.
+    pub precision: Precision,
     /// The files it came from.
     pub checkpoint: Checkpoint,
     /// Configuration keys that were passed over because the caller allowed it.
@@ -85,6 +88,7 @@ impl Model {
             name: checkpoint.name.clone(),
             spec,
             weights,
+            precision: Precision::F32,
             checkpoint,
             unknown_keys,
         })
@@ -131,6 +135,16 @@ impl Model {
         };
         let blocks = held.div_ceil(crate::kernels::KV_BLOCK) * crate::kernels::KV_BLOCK;
         (blocks as u64) * (layer.attention.cached() * size_of::<f32>()) as u64
+    }
+
+    /// The same model with products in `precision`; `None` when nothing would change, as no matrix is stored as integers.
+    pub fn in_precision(&self, precision: Precision) -> Option<Self> {
+        let weights = self.weights.in_precision(precision)?;
+        Some(Self {
+            weights,
+            precision,
+            ..self.clone()
+        })
     }
 
     /// The same model with an edited spec, checked against the weights' shapes: how a fault is evaluated.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use crate::format::checkpoint::{Checkpoint, Config};
 use crate::format::{Bytes, StoredType, Tensor};
-use crate::kernels::{Layout, Matrix};
+use crate::kernels::{Layout, Matrix, Precision};
 use crate::spec::{Attention, Ffn, Latent, LayerSpec, ModelSpec, Residual};
 use crate::{Error, Result};
 
@@ -25,6 +25,7 @@ pub struct Weight {
     layout: Layout,
     data: Bytes,
     scales: Option<Box<BlockScales>>,
+    precision: Precision,
 }
 
 impl Weight {
@@ -73,6 +74,11 @@ impl Weight {
     /// Stored type.
     pub fn ty(&self) -> StoredType {
         self.ty
+    }
+
+    /// What activations are multiplied as.
+    pub(crate) fn precision(&self) -> Precision {
+        self.precision
     }
 }
 
@@ -309,6 +315,7 @@ impl<'a> Finder<'a> {
             layout: Layout::RowMajor,
             data: t.data.clone(),
             scales: scaled::fp8(self.checkpoint, t, |name| self.tensor(name))?.map(Box::new),
+            precision: Precision::F32,
         })
     }
 

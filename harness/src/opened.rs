@@ -9,6 +9,7 @@ use fathom_engine::chat::{
     ChatTemplate, Message, StopSources, TemplateSources, chat_template_of, stop_tokens,
 };
 use fathom_engine::format::checkpoint::{Checkpoint, Config};
+use fathom_engine::kernels::Precision;
 use fathom_engine::model::NUMERIC_VERSION;
 use fathom_engine::tokenizer::Tokenizer;
 use serde_json::{Map, Value};
@@ -134,9 +135,10 @@ impl Opened {
 
     /// What identifies the model and its prompts.
     pub fn identity(&self) -> BTreeMap<String, Value> {
-        let facts: [(&str, Value); 2] = [
+        let facts: [(&str, Value); 3] = [
             ("weights", self.model.checkpoint.hash().into()),
             ("spec", hash(&format!("{:?}", self.model.spec))),
+            ("precision", self.model.precision.name().into()),
         ];
         let mut identity = prompts_identity(&self.tokenizer, self.template.as_ref());
         identity.extend(facts.map(|(k, v)| (k.to_owned(), v)));
@@ -159,6 +161,7 @@ impl Opened {
             ("width", spec.dim.into()),
             ("vocabulary", spec.n_vocab.into()),
             ("weight_bytes", self.model.weight_bytes().into()),
+            ("precision", self.model.precision.name().into()),
         ]
         .map(|(k, v)| (k.to_owned(), v))
         .into();
@@ -171,8 +174,13 @@ impl Opened {
                 self.model.unknown_keys.clone().into(),
             );
         }
+        let precision = match self.model.precision {
+            Precision::F32 => None,
+            rounder => Some(rounder.name()),
+        };
+        let edits = [fault, precision].into_iter().flatten();
         ModelCard {
-            name: fault.map_or_else(|| name.clone(), |fault| format!("{name}-{fault}")),
+            name: edits.fold(name, |name, edit| format!("{name}-{edit}")),
             context_length: spec.context_length,
             numeric_version: NUMERIC_VERSION,
             identity: self.identity(),

@@ -1,5 +1,7 @@
 //! The same bits for any number of threads, any tile, one piece or many, a tree or a flat sequence.
 
+use fathom_engine::format::StoredType;
+use fathom_engine::kernels::Precision;
 use fathom_engine::spec::{Mask, ModelSpec};
 use fathom_engine::{Extend, Logits, Model, PromptTree, SpanId, TreeOptions};
 use fathom_tests::{golden, open};
@@ -74,6 +76,14 @@ fn long_beyond(spec: &mut ModelSpec, limit: usize) {
     lists.for_each(|long| long.0 = limit);
 }
 
+/// A golden checkpoint with weights of 8 bits, and products in integers.
+fn in_integers(name: &str) -> Model {
+    let model = open(&golden(name));
+    let weights = model.weights.rounded(StoredType::Q8_0).unwrap();
+    let model = Model { weights, ..model };
+    model.in_precision(Precision::Int16).unwrap()
+}
+
 fn masks(spec: &mut ModelSpec, from: impl Fn(usize) -> Mask) {
     for layer in &mut spec.layers {
         if let Mask::Chunk(n) = layer.mask {
@@ -90,6 +100,8 @@ fn variants() -> Vec<(&'static str, Model)> {
         ("llama", model("llama31", |_| {})),
         ("windows", model("llama4_scout", |s| masks(s, Mask::Window))),
         ("latent", model("deepseek_v3", |_| {})),
+        ("integers", in_integers("llama4_scout")),
+        ("latent in integers", in_integers("deepseek_v3")),
         (
             "LongRoPE within windows",
             model("phi3", |s| long_beyond(s, 140)),

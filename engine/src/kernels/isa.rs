@@ -20,11 +20,19 @@ pub enum Isa {
     Avx2,
     /// x86-64 with AVX-512 F, BW, DQ and VL besides.
     Avx512,
+    /// x86-64 with AVX-512 VNNI besides: products of integers in one instruction.
+    Avx512Vnni,
 }
 
 impl Isa {
     /// Every instruction set, the best last.
-    pub const ALL: [Self; 4] = [Self::Portable, Self::Neon, Self::Avx2, Self::Avx512];
+    pub const ALL: [Self; 5] = [
+        Self::Portable,
+        Self::Neon,
+        Self::Avx2,
+        Self::Avx512,
+        Self::Avx512Vnni,
+    ];
 
     /// The value of `FATHOM_ISA` that forces it.
     pub fn name(self) -> &'static str {
@@ -33,6 +41,7 @@ impl Isa {
             Self::Neon => "neon",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
+            Self::Avx512Vnni => "avx512vnni",
         }
     }
 
@@ -55,6 +64,10 @@ impl Isa {
                     && is_x86_feature_detected!("avx512dq")
                     && is_x86_feature_detected!("avx512vl")
             }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                Self::Avx512.is_available() && is_x86_feature_detected!("avx512vnni")
+            }
             #[cfg(not(target_arch = "x86_64"))]
             _ => false,
         }
@@ -75,15 +88,15 @@ impl Isa {
         *CURRENT.get_or_init(|| isa().unwrap_or_else(|_| Self::best()))
     }
 
-    /// Tokens in a tile of the register block.
-    pub(super) fn tokens(self) -> usize {
+    /// Tokens in a tile of the register block, of floats and of integers.
+    pub(super) fn tokens(self) -> (usize, usize) {
         struct Tokens;
         impl Kernel for Tokens {
-            type Output = usize;
+            type Output = (usize, usize);
 
             #[inline(always)]
-            unsafe fn run<V: Simd>(self) -> usize {
-                V::TOKENS
+            unsafe fn run<V: Simd>(self) -> Self::Output {
+                (V::TOKENS, V::WORD_TOKENS)
             }
         }
         self.run(Tokens)
@@ -102,7 +115,10 @@ impl Isa {
             Self::Avx2 => unsafe { Avx2::enter(kernel) },
             // SAFETY: only an available `Isa` is ever run.
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => unsafe { Avx512::enter(kernel) },
+            Self::Avx512 => unsafe { Avx512::<false>::enter(kernel) },
+            // SAFETY: only an available `Isa` is ever run.
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => unsafe { Avx512::<true>::enter(kernel) },
             _ => unreachable!("{self} is not available"),
         }
     }

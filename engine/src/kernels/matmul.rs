@@ -10,6 +10,7 @@ use std::sync::{Mutex, PoisonError};
 use super::buffer::Pool;
 use super::dot::{accumulate, finish, pack_tokens, tile, with_tokens, zero};
 use super::gemv::Gemv;
+use super::integer;
 use super::isa::Isa;
 use super::panel::{COLS_UNIT, fill};
 use super::simd::{GROUP, Kernel, Simd};
@@ -22,7 +23,7 @@ const WHOLE: usize = 640;
 /// Rows of such a panel: 96 to 120 KiB.
 const ROWS: usize = 48;
 /// Most tokens that pass over a panel: they are still in a cache when the next panel comes.
-const TOKENS: usize = 512;
+pub(super) const TOKENS: usize = 512;
 /// The same where rows are cut: the sums kept between the pieces stay in the second-level cache.
 const CUT_TOKENS: usize = 256;
 /// Columns of a panel that a single tile of tokens passes over: a group of rows, read straight on.
@@ -30,10 +31,10 @@ const FEW_COLS: usize = 1024;
 /// Most floats of x that are packed at a time: 16 MiB.
 const PACKED: usize = 4 << 20;
 /// Multiply-adds that are worth another task.
-const TASK_WORK: usize = 1 << 17;
+pub(super) const TASK_WORK: usize = 1 << 17;
 
 thread_local! {
-    static POOL: Pool = const { Pool::new() };
+    pub(super) static POOL: Pool = const { Pool::new() };
 }
 
 /// `y[t, r] = sum_c w[r, c] * x[t, c]`; x is [n, cols], y is [n, rows]. Runs on the current [`team`].
@@ -54,13 +55,36 @@ thread_local! {
 /// # Panics
 /// When the lengths of `x`, `y` or `w.data` are not those of the shapes.
 pub fn matmul(x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
-    matmuls(x, n, &mut [Product { w: *w, y }]);
+    let (w, precision) = (*w, Precision::F32);
+    matmuls(x, n, &mut [Product { w, precision, y }]);
+}
+
+/// What activations are multiplied as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Precision {
+    /// As they are: the reference.
+    #[default]
+    F32,
+    /// Rounded to 16 bits in strips of 32, where the matrix is stored as integers (`integer/`).
+    Int16,
+}
+
+impl Precision {
+    /// Its name in manifests and reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Int16 => "int16",
+        }
+    }
 }
 
 /// A matrix and what its product goes to.
 pub struct Product<'a> {
     /// The matrix.
     pub w: Matrix<'a>,
+    /// What x is multiplied as.
+    pub precision: Precision,
     /// [n, w.rows]
     pub y: &'a mut [f32],
 }
@@ -77,7 +101,7 @@ pub fn matmuls(x: &[f32], n: usize, products: &mut [Product<'_>]) {
 pub(super) fn matmuls_on(isa: Isa, x: &[f32], n: usize, products: &mut [Product<'_>]) {
     let cols = products.first().map_or(0, |p| p.w.cols);
     assert_eq!(x.len(), n * cols, "x: [n, cols]");
-    for Product { w, y } in &mut *products {
+    for Product { w, y, .. } in &mut *products {
         assert_eq!(w.cols, cols, "the same inputs");
         assert_eq!(y.len(), n * w.rows, "y: [n, rows]");
         w.check();
@@ -92,15 +116,26 @@ pub(super) fn matmuls_on(isa: Isa, x: &[f32], n: usize, products: &mut [Product<
     let most = (PACKED / cols).max(64);
     for first in (0..n).step_by(most) {
         let n = most.min(n - first);
-        let jobs = products.iter_mut().map(|Product { w, y }| Job {
-            w,
-            y: y[first * w.rows..].as_mut_ptr(),
-        });
-        let jobs: Vec<_> = jobs.filter(|job| job.w.rows > 0).collect();
+        let (mut jobs, mut in_integers) = (Vec::new(), Vec::new());
+        for Product { w, precision, y } in &mut *products {
+            let y = y[first * w.rows..].as_mut_ptr();
+            match precision {
+                _ if w.rows == 0 => {}
+                Precision::Int16 if integer::takes(w) => in_integers.push(integer::Job { w, y }),
+                _ => jobs.push(Job { w, y }),
+            }
+        }
+        let x = &x[first * cols..];
+        if !in_integers.is_empty() {
+            integer::multiply(isa, x, n, cols, &in_integers);
+        }
+        if jobs.is_empty() {
+            continue;
+        }
         POOL.with(|pool| {
             pool.with(|packed| {
                 let packed = packed.room(n * cols.next_multiple_of(8));
-                pack(&x[first * cols..], n, cols, isa.tokens(), packed);
+                pack(x, n, cols, isa.tokens().0, packed);
                 multiply(isa, packed, n, &jobs);
             })
         });
@@ -172,7 +207,7 @@ fn cut(w: &Matrix<'_>, n: usize, tiles: usize, wanted: usize) -> Cut {
 /// Cuts the outputs into tasks and runs them.
 fn multiply(isa: Isa, packed: &[f32], n: usize, jobs: &[Job<'_>]) {
     let threads = team::threads();
-    let tiles = n.div_ceil(isa.tokens());
+    let tiles = n.div_ceil(isa.tokens().0);
     let all_rows: usize = jobs.iter().map(|job| job.w.rows).sum();
     let cols = jobs.first().map_or(0, |job| job.w.cols);
     let wanted = (n * all_rows * cols / TASK_WORK).clamp(1, 4 * threads);

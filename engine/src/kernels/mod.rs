@@ -10,6 +10,7 @@
 //! | `dot.rs` | the register block, and with it the order of every matrix product |
 //! | `panel.rs` | rows of weights in the order in which the register block reads them |
 //! | `gemv.rs` | the same for one token, without a panel |
+//! | `integer/` | the same in integers of 16 bits, where that is asked for |
 //! | `unpack.rs`, `unpack_k.rs` | stored blocks to f32, eight at a time |
 //! | `attention.rs` | attention of a tile of queries over cached blocks |
 //! | `attention_steps.rs` | its steps over one block |
@@ -29,6 +30,7 @@ mod buffer;
 mod dot;
 mod elementwise;
 mod gemv;
+mod integer;
 mod isa;
 pub mod limits;
 mod math;
@@ -46,9 +48,10 @@ pub use attention::{KvBlocks, Scores, Scratch, attend};
 pub use elementwise::{
     clamped_swiglu_mul, gelu_tanh_mul, layer_norm, log_sum_exp, rms_norm, silu_mul, softmax,
 };
+pub use integer::takes as has_integers;
 pub use isa::{Isa, isa};
 pub use math::{exp, ln, sigmoid, tanh};
-pub use matmul::{Product, matmul, matmuls, unpack_row};
+pub use matmul::{Precision, Product, matmul, matmuls, unpack_row};
 pub use work::{Work, work};
 
 use crate::format::StoredType;

@@ -4,7 +4,7 @@ use super::{Finder, Name, Weight, scaled};
 use crate::Error;
 use crate::Result;
 use crate::format::Tensor;
-use crate::kernels::Layout;
+use crate::kernels::{Layout, Precision};
 use crate::spec::{ChoiceBias, Moe};
 
 /// down(act(gate x) * up x).
@@ -331,6 +331,7 @@ impl Finder<'_> {
                     layout,
                     data,
                     scales: None,
+                    precision: Precision::F32,
                 })
                 .collect()),
             None => fail(

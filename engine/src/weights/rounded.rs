@@ -1,10 +1,11 @@
-//! Weights rounded to fewer bits in memory: what a quantised deployment computes with.
+//! Weights rounded to fewer bits in memory, what a quantised deployment computes with; and what is multiplied with them
+//! in fewer bits.
 
 use rayon::prelude::*;
 
-use super::{FfnWeights, Gated, KeysValues, Weight, Weights};
+use super::{FfnWeights, Gated, KeysValues, LayerWeights, Weight, Weights};
 use crate::format::{Bytes, StoredType};
-use crate::kernels::{self, Layout};
+use crate::kernels::{self, Layout, Precision};
 use crate::quantize;
 
 impl Weights {
@@ -39,33 +40,54 @@ impl Weights {
         if apart {
             round(&mut weights.head);
         }
-        for layer in &mut weights.layers {
-            round(&mut layer.q);
-            round(&mut layer.o);
-            match &mut layer.kv {
-                KeysValues::Grouped { k, v } => [k, v].into_iter().for_each(&mut round),
-                KeysValues::Latent(latent) => {
-                    round(&mut latent.kv_down);
-                    let down = latent.q_down.iter_mut().map(|(down, _)| down);
-                    down.for_each(&mut round);
-                    let heads = latent.absorb_q.iter_mut().chain(&mut latent.v_up);
-                    heads.for_each(&mut round);
-                }
-            }
-            let mut gated = |g: &mut Gated| {
-                round(&mut g.gate);
-                g.up.iter_mut().for_each(&mut round);
-                round(&mut g.down);
-            };
-            match &mut layer.ffn {
-                FfnWeights::Dense(network) => gated(network),
-                FfnWeights::Moe(experts) => {
-                    experts.routed.iter_mut().for_each(&mut gated);
-                    experts.shared.iter_mut().for_each(&mut gated);
-                }
+        weights.layers.iter_mut().for_each(|l| l.each(&mut round));
+        changed.then_some(weights)
+    }
+
+    /// The same weights, activations multiplied with them in `precision`: matrices of the layers that are no routers,
+    /// and the head.
+    ///
+    /// `None` when nothing would change: no such matrix is stored as integers.
+    pub fn in_precision(&self, precision: Precision) -> Option<Self> {
+        let mut changed = false;
+        let mut set = |w: &mut Weight| {
+            changed |= w.precision != precision && kernels::has_integers(&w.view());
+            w.precision = precision;
+        };
+        let mut weights = self.clone();
+        set(&mut weights.head);
+        weights.layers.iter_mut().for_each(|l| l.each(&mut set));
+        changed.then_some(weights)
+    }
+}
+
+impl LayerWeights {
+    /// Passes every matrix but routers.
+    fn each(&mut self, f: &mut impl FnMut(&mut Weight)) {
+        f(&mut self.q);
+        f(&mut self.o);
+        match &mut self.kv {
+            KeysValues::Grouped { k, v } => [k, v].into_iter().for_each(&mut *f),
+            KeysValues::Latent(latent) => {
+                f(&mut latent.kv_down);
+                let down = latent.q_down.iter_mut().map(|(down, _)| down);
+                down.for_each(&mut *f);
+                let heads = latent.absorb_q.iter_mut().chain(&mut latent.v_up);
+                heads.for_each(&mut *f);
             }
         }
-        changed.then_some(weights)
+        let mut gated = |g: &mut Gated| {
+            f(&mut g.gate);
+            g.up.iter_mut().for_each(&mut *f);
+            f(&mut g.down);
+        };
+        match &mut self.ffn {
+            FfnWeights::Dense(network) => gated(network),
+            FfnWeights::Moe(experts) => {
+                experts.routed.iter_mut().for_each(&mut gated);
+                experts.shared.iter_mut().for_each(&mut gated);
+            }
+        }
     }
 }
 
@@ -100,6 +122,7 @@ impl Weight {
             layout: Layout::RowMajor,
             data: Bytes::from_vec(rows.concat()),
             scales: None,
+            precision: self.precision,
         })
     }
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use super::Weight;
 use crate::format::checkpoint::{Checkpoint, Config};
 use crate::format::{Bytes, StoredType, Tensor};
-use crate::kernels::{Layout, Scales};
+use crate::kernels::{Layout, Precision, Scales};
 use crate::{Error, Result};
 
 /// Factors on the values of a matrix.
@@ -229,6 +229,7 @@ pub fn mxfp4<'a>(
                 across: groups,
                 data: scales.slice(i * each..(i + 1) * each)?,
             })),
+            precision: Precision::F32,
         })
     };
     let all: Option<Vec<Weight>> = (0..n).map(one).collect();

@@ -61,6 +61,7 @@ pub fn run(args: &Args) -> Result<()> {
         stop: ends,
         ..
     } = opened;
+    let precision = model.precision.name();
     let mut backend = Local::new(
         model,
         tokenizer,
@@ -102,6 +103,7 @@ pub fn run(args: &Args) -> Result<()> {
         "ids": reply.ids,
         "logprobs": reply.logprobs,
         "text": reply.text,
+        "precision": precision,
     });
     out::line(&object.to_string())
 }

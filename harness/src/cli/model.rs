@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use fathom_engine::Model;
+use fathom_engine::kernels::Precision;
 use fathom_engine::variant::Variant;
 
 use crate::fetch::source::Source;
@@ -30,13 +31,40 @@ pub struct EngineArgs {
     pub threads: usize,
 }
 
-/// An edit of the model.
+/// An edit of the model, and the arithmetic that it is evaluated in.
 #[derive(clap::Args, Clone, Debug)]
 pub struct FaultArgs {
     /// Evaluate the model with a fault that others shipped (see `fathom list faults`); some take a value (kv-cache=q4_0),
     /// all a range of layers (no-chunk@0-11)
     #[arg(long, value_name = "NAME[=VALUE]")]
     pub fault: Option<String>,
+    /// Products of activations and weights
+    #[arg(long, value_enum, default_value_t = PrecisionArg::F32)]
+    pub precision: PrecisionArg,
+}
+
+/// What activations are multiplied as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum PrecisionArg {
+    /// As they are: the reference
+    F32,
+    /// Rounded to 16 bits where weights are stored as integers (Q4_0 to Q8_0, Q4_K to Q6_K): faster
+    Int16,
+}
+
+impl PrecisionArg {
+    /// The engine's.
+    fn of_engine(self) -> Precision {
+        match self {
+            Self::F32 => Precision::F32,
+            Self::Int16 => Precision::Int16,
+        }
+    }
+
+    /// Its name in what is written.
+    pub fn name(self) -> &'static str {
+        self.of_engine().name()
+    }
 }
 
 impl ModelArgs {
@@ -61,16 +89,23 @@ impl ModelArgs {
         Ok(Some(path))
     }
 
-    /// Opens the model with a fault.
+    /// Opens the model with a fault, in a precision.
     pub fn open_with(&self, fault: &FaultArgs) -> Result<Model> {
-        let model = self.open()?;
-        let Some(name) = &fault.fault else {
-            return Ok(model);
-        };
-        let fault = Variant::parse(name)?;
-        fault.model(&model)?.ok_or_else(|| {
-            Error::Usage(format!("--fault {name}: changes nothing of {}", model.name))
-        })
+        let mut model = self.open()?;
+        if let Some(name) = &fault.fault {
+            let fault = Variant::parse(name)?;
+            model = fault.model(&model)?.ok_or_else(|| {
+                Error::Usage(format!("--fault {name}: changes nothing of {}", model.name))
+            })?;
+        }
+        match fault.precision.of_engine() {
+            Precision::F32 => Ok(model),
+            rounder => model.in_precision(rounder).ok_or_else(|| {
+                let (precision, name) = (rounder.name(), &model.name);
+                let why = "none of its matrices is stored as integers";
+                Error::Usage(format!("--precision {precision}: {name}: {why}"))
+            }),
+        }
     }
 
     /// Short name for people and for folders: `builtin`, `SmolLM2-135M-Instruct.Q4_1`; of a hub's model its own.

@@ -105,7 +105,8 @@ fn announce(listener: &TcpListener, name: &str, opened: &Opened, limits: &Limits
         ""
     };
     out::line(&format!(
-        "{name} on http://{address}/v1, for {reach}; context {} tokens, {} of keys and values{chat}",
+        "{name} on http://{address}/v1, for {reach}; products in {}, context {} tokens, {} of keys and values{chat}",
+        opened.model.precision.name(),
         limits.context,
         show_bytes(limits.memory),
     ))

@@ -72,10 +72,17 @@ fn write_report(out: &mut String, runs: &[Run], plots: &[Plot]) -> std::fmt::Res
         let m = &run.manifest;
         writeln!(
             out,
-            "\n{}: fathom {}, numeric version {}, logits {}",
+            "\n{}: fathom {}, numeric version {}, products in {}, logits {}",
             cell(&run.label),
             cell(&m.fathom),
             m.numeric_version,
+            // Runs of before there was a choice name none.
+            cell(
+                m.model
+                    .get("precision")
+                    .and_then(|p| p.as_str())
+                    .unwrap_or("f32")
+            ),
             cell(&m.logits_fingerprint)
         )?;
     }

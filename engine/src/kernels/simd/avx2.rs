@@ -88,7 +88,6 @@ impl Real for Avx2 {
 impl Simd for Avx2 {
     const ROWS: usize = 1;
     const TOKENS: usize = 3;
-    type Int = __m256i;
 
     #[target_feature(enable = "avx2,fma,f16c")]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {

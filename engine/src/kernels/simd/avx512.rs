@@ -1,4 +1,4 @@
-//! AVX-512 (F, BW, DQ, VL): two rows of eight lanes.
+//! AVX-512 (F, BW, DQ, VL, and VNNI where there is): two rows of eight lanes.
 
 use std::arch::x86_64::*;
 
@@ -7,13 +7,13 @@ use super::{Code, GROUP, Kernel, Real, Rows, Simd};
 
 /// Sixteen lanes: eight of one row, eight of the next.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx512(__m512);
+pub(in crate::kernels) struct Avx512<const VNNI: bool>(__m512);
 
 // SAFETY of every block below: the traits ask their callers for AVX-512 F, BW, DQ and VL besides what AVX2 code
 // needs, and for pointers that are valid for the sixteen elements (eight a row; `store_sums`: eight) accessed; all
 // accesses are unaligned ones.
 
-impl Real for Avx512 {
+impl<const VNNI: bool> Real for Avx512<VNNI> {
     #[inline(always)]
     unsafe fn splat(v: f32) -> Self {
         // SAFETY: above.
@@ -79,15 +79,20 @@ impl Real for Avx512 {
     }
 }
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     const ROWS: usize = 2;
     const TOKENS: usize = 6;
-    type Int = __m512i;
 
-    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+    #[inline(always)]
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: above.
-        unsafe { kernel.run::<Self>() }
+        unsafe {
+            if VNNI {
+                enter_vnni(kernel)
+            } else {
+                enter_plain(kernel)
+            }
+        }
     }
 
     #[inline(always)]
@@ -126,12 +131,12 @@ impl Simd for Avx512 {
     #[inline(always)]
     unsafe fn splat_half(bits: Rows<u16>) -> Self {
         // SAFETY: above.
-        unsafe { pick::<1>(u64::from(bits[0]) | u64::from(bits[1]) << 16)[0] }
+        unsafe { pick::<1, VNNI>(u64::from(bits[0]) | u64::from(bits[1]) << 16)[0] }
     }
     #[inline(always)]
     unsafe fn splat_halves(bits: Rows<u32>) -> [Self; 2] {
         // SAFETY: above.
-        unsafe { pick::<2>(u64::from(bits[0]) | u64::from(bits[1]) << 32) }
+        unsafe { pick::<2, VNNI>(u64::from(bits[0]) | u64::from(bits[1]) << 32) }
     }
     #[inline(always)]
     unsafe fn load_half(p: Rows<*const u8>) -> Self {
@@ -322,6 +327,22 @@ impl Simd for Avx512 {
 }
 
 /// # Safety
+/// Needs the instruction set.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+unsafe fn enter_plain<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller's.
+    unsafe { kernel.run::<Avx512<false>>() }
+}
+
+/// # Safety
+/// Needs the instruction set.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
+unsafe fn enter_vnni<K: Kernel>(kernel: K) -> K::Output {
+    // SAFETY: the caller's.
+    unsafe { kernel.run::<Avx512<true>>() }
+}
+
+/// # Safety
 /// Needs AVX-512 DQ.
 #[inline(always)]
 unsafe fn join(low: __m256, high: __m256) -> __m512 {
@@ -347,7 +368,7 @@ unsafe fn sixteen_bytes(p: Rows<*const u8>) -> __m128i {
 /// # Safety
 /// Needs AVX-512 F and F16C.
 #[inline(always)]
-unsafe fn pick<const N: usize>(halves: u64) -> [Avx512; N] {
+unsafe fn pick<const N: usize, const VNNI: bool>(halves: u64) -> [Avx512<VNNI>; N] {
     // SAFETY: the caller has the instruction sets.
     unsafe {
         let all = _mm512_castps128_ps512(_mm_cvtph_ps(_mm_cvtsi64_si128(halves.cast_signed())));

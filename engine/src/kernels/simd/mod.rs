@@ -4,14 +4,16 @@
 //! |---|---|
 //! | `portable.rs` | plain Rust, the oracle; and `f32` itself as a vector of one |
 //! | `avx2.rs` | x86-64 with AVX2, FMA and F16C: 8 lanes |
-//! | `avx512.rs` | x86-64 with AVX-512 F, BW, DQ, VL: 16 lanes |
+//! | `avx512.rs` | x86-64 with AVX-512 F, BW, DQ, VL, and VNNI where there is: 16 lanes |
 //! | `neon.rs` | AArch64 with NEON: 8 lanes in two registers |
+//! | `words.rs` | 16-bit integers in such vectors, and their products |
 //!
 //! The lanes of a reduction are a matter of the result's bits, so a vector is never simply "as wide as it gets":
 //! it is eight lanes along the reduction, for [`Simd::ROWS`] rows at a time. A wider unit takes more rows. What
 //! is done to each element alone uses all [`Simd::LANES`] as they come.
 
 mod portable;
+mod words;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
@@ -26,6 +28,7 @@ pub(super) use self::neon::Neon;
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::{avx2::Avx2, avx512::Avx512};
 pub(super) use portable::Portable;
+pub(super) use words::Words;
 
 /// One value for each row of a vector; the second is not looked at where [`Simd::ROWS`] is 1.
 pub(super) type Rows<T> = [T; 2];
@@ -62,15 +65,13 @@ pub(super) trait Real: Copy {
 /// # Safety
 /// Every function needs the instruction set of its type; pointers are valid for what is read or written, at any
 /// alignment.
-pub(super) trait Simd: Real {
+pub(super) trait Simd: Words {
     /// Rows side by side in a vector: 1 or 2.
     const ROWS: usize;
     /// Elements of a vector.
     const LANES: usize = 8 * Self::ROWS;
     /// Tokens in a register block of `GROUP` vectors of rows, at most 6.
     const TOKENS: usize;
-    /// 32-bit integers, as many as the vector has elements.
-    type Int: Copy;
 
     /// Runs a kernel in a function of its own, compiled for the instruction set.
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output;

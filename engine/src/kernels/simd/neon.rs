@@ -109,7 +109,6 @@ impl Neon {
 impl Simd for Neon {
     const ROWS: usize = 1;
     const TOKENS: usize = 2;
-    type Int = [int32x4_t; 2];
 
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: above.

@@ -97,7 +97,6 @@ impl Real for Portable {
 impl Simd for Portable {
     const ROWS: usize = 1;
     const TOKENS: usize = 2;
-    type Int = [i32; 8];
 
     unsafe fn enter<K: Kernel>(kernel: K) -> K::Output {
         // SAFETY: needs no instruction set.

@@ -6,7 +6,7 @@ use super::{Noise, bits, isas};
 use crate::format::StoredType;
 use crate::kernels::matmul::matmuls_on;
 use crate::kernels::team::Team;
-use crate::kernels::{Isa, Layout, Matrix, Product, Scales, matmul, unpack_row};
+use crate::kernels::{Isa, Layout, Matrix, Precision, Product, Scales, matmul, unpack_row};
 
 /// The order of every product, in a plain loop.
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -18,7 +18,8 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn matmul_on(isa: Isa, x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
-    matmuls_on(isa, x, n, &mut [Product { w: *w, y }]);
+    let (w, precision) = (*w, Precision::F32);
+    matmuls_on(isa, x, n, &mut [Product { w, precision, y }]);
 }
 
 /// Every instruction set, with 1 and 2 threads and token by token, gives what the plain loop gives.
@@ -252,7 +253,10 @@ fn several_products_at_once_are_those_alone() {
         let x = noise.floats(n * cols);
         let mut together: Vec<_> = shapes.iter().map(|s| vec![f32::NAN; n * s.1]).collect();
         let products = weights.iter().zip(&mut together);
-        let mut products: Vec<_> = products.map(|(&w, y)| Product { w, y }).collect();
+        let precision = Precision::F32;
+        let mut products: Vec<_> = products
+            .map(|(&w, y)| Product { w, precision, y })
+            .collect();
         Team::new(2)
             .unwrap()
             .install(|| matmuls_on(Isa::current(), &x, n, &mut products));

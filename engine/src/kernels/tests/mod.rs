@@ -2,6 +2,7 @@
 
 mod attention;
 mod elementwise;
+mod integer;
 mod matmul;
 
 use super::{Isa, Layout, Matrix, log_sum_exp, silu_mul, softmax};

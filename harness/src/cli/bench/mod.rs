@@ -107,7 +107,8 @@ pub fn run(args: &Args) -> Result<()> {
     let fit = args
         .extrapolate
         .map(|length| Extrapolation::new(&model, &samples, args.decode, length));
-    show::print(&samples, limits, fit.as_ref(), args.json)
+    let precision = model.precision.name();
+    show::print(&samples, precision, limits, fit.as_ref(), args.json)
 }
 
 /// Measures several times; of each kind the sample of the median time.

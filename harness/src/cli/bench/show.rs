@@ -13,15 +13,16 @@ use crate::record::SpeedRow;
 use crate::report::plot::{LIGHT, speed_over_length};
 use crate::{Error, Result};
 
-/// The table, or the JSON object; `limits` are FLOP/s and bytes/s of the machine.
+/// The table, or the JSON object; `precision` is that of the products, `limits` are FLOP/s and bytes/s of the machine.
 pub fn print(
     samples: &[Sample],
+    precision: &str,
     limits: Option<(f64, f64)>,
     fit: Option<&Extrapolation>,
     json: bool,
 ) -> Result<()> {
     if json {
-        let mut object = object(samples, limits);
+        let mut object = object(samples, precision, limits);
         if let Some(fit) = fit {
             object["extrapolation"] = fit.object();
         }
@@ -47,7 +48,10 @@ pub fn print(
     });
     let mut text = out::table(&header, rows);
     let isa = kernels::isa()?;
-    text += &format!("\n{isa}, peak memory {}", show_bytes(peak_rss_bytes()));
+    text += &format!(
+        "\n{isa}, products in {precision}, peak memory {}",
+        show_bytes(peak_rss_bytes())
+    );
     if let Some((flop, bytes)) = limits {
         let (flop, bytes) = (flop / 1e9, bytes / 1e9);
         text += &format!("; this machine: {flop:.0} GFLOP/s, {bytes:.1} GB/s read");
@@ -90,13 +94,14 @@ fn rate(amount: u64, s: &Sample) -> f64 {
     amount as f64 / s.seconds
 }
 
-fn object(samples: &[Sample], limits: Option<(f64, f64)>) -> Value {
+fn object(samples: &[Sample], precision: &str, limits: Option<(f64, f64)>) -> Value {
     let of = |kind: Kind| -> Vec<Value> {
         let samples = samples.iter().filter(|s| s.kind == kind);
         samples.map(|s| entry(s, limits)).collect()
     };
     let mut object = json!({
         "isa": kernels::isa().map_or("", kernels::Isa::name),
+        "precision": precision,
         "prefill": of(Kind::Prefill),
         "decode": of(Kind::Decode),
         "peak_rss_bytes": peak_rss_bytes(),

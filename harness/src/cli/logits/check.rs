@@ -36,11 +36,11 @@ pub struct Args {
     #[command(flatten)]
     engine: EngineArgs,
     /// Recorded logits of the same tokens in place of a model
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "fault"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "fault", "precision"])]
     candidate: Option<PathBuf>,
     /// An OpenAI-compatible API in place of a model, /v1 included; it must take token ids and tell them with log
     /// probabilities, of prompts (echo or prompt_logprobs) or of an answer's first token
-    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "fault", "candidate"])]
+    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "fault", "precision", "candidate"])]
     endpoint: Option<String>,
     /// Most probable tokens that the endpoint is asked for at each position
     #[arg(long, value_name = "K", requires = "endpoint", default_value = "20", value_parser = clap::value_parser!(u16).range(1..=1000))]
@@ -81,7 +81,7 @@ pub fn run(args: &Args) -> Result<()> {
     };
     let drawn = args.plot.as_deref().map(Drawn::of).transpose()?;
     let mut reference = Recorded::open(&args.reference)?;
-    let kind = reference.kind();
+    let mut kind = reference.kind();
     let mut asked = String::new();
     let verdict = match (&args.candidate, &args.endpoint) {
         (Some(path), _) => against_file(&mut reference, path, bounds),
@@ -107,8 +107,14 @@ pub fn run(args: &Args) -> Result<()> {
         if !asked.is_empty() {
             object["asked"] = asked.into();
         }
+        if args.candidate.is_none() && args.endpoint.is_none() {
+            object["precision"] = args.fault.precision.name().into();
+        }
         out::line(&object.to_string())?;
     } else {
+        if args.candidate.is_none() && args.endpoint.is_none() {
+            kind += &format!("; the model's products in {}", args.fault.precision.name());
+        }
         let asked = if asked.is_empty() {
             asked
         } else {

@@ -102,9 +102,10 @@ pub fn run(args: &Args) -> Result<()> {
             .map(|()| "log probabilities of each second half, in 16 bits".to_owned()),
     }?;
     out::line(&format!(
-        "{}: {} tokens, {what}",
+        "{}: {} tokens, {what}, products in {}",
         args.out.display(),
-        sequences.ids.len()
+        sequences.ids.len(),
+        model.precision.name()
     ))
 }
 

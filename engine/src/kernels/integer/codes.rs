@@ -1,0 +1,254 @@
+//! Stored blocks as what they are: integers, and factors on them. A strip is 32 columns.
+//!
+//! A value is `scale * code` or `scale * code + offset`, code and factors those of the type's own formula (`unpack.rs`);
+//! a Q6_K strip has a scale for each of its halves.
+#![allow(
+    clippy::needless_range_loop,
+    reason = "rows and strips are numbered across several arrays"
+)]
+
+use super::super::simd::{Rows, Simd};
+use super::super::unpack::at;
+use super::super::unpack_k::{scales_k4, scales_k6};
+use crate::format::StoredType;
+
+/// Columns of a strip.
+pub(super) const STRIP: usize = 32;
+
+/// Calls `$each!(type, codes, factors, scales a strip, offsets a strip)` with the type's name and the functions that
+/// give its codes and its factors; `$other` for types that are no integers, or none that are read here.
+macro_rules! with_integers {
+    ($ty:expr, $each:ident, $other:expr) => {
+        match $ty {
+            StoredType::Q8_0 => $each!(Q8_0, q8_0, one_half, 1, 0),
+            StoredType::Q4_0 => $each!(Q4_0, q4_0, one_half, 1, 0),
+            StoredType::Q4_1 => $each!(Q4_1, q4_1, two_halves, 1, 1),
+            StoredType::Q5_0 => $each!(Q5_0, q5_0, one_half, 1, 0),
+            StoredType::Q5_1 => $each!(Q5_1, q5_1, two_halves, 1, 1),
+            StoredType::Q4_K => $each!(Q4_K, q4_k, of_k4, 1, 1),
+            StoredType::Q5_K => $each!(Q5_K, q5_k, of_k4, 1, 1),
+            StoredType::Q6_K => $each!(Q6_K, q6_k, of_k6, 2, 0),
+            _ => $other,
+        }
+    };
+}
+pub(super) use with_integers;
+
+/// Whether a type's codes are read here.
+pub(super) fn has_codes(ty: StoredType) -> bool {
+    macro_rules! yes {
+        ($ty:ident, $codes:ident, $factors:ident, $scales:literal, $offsets:literal) => {
+            true
+        };
+    }
+    with_integers!(ty, yes, false)
+}
+
+/// The same place in eight rows, or in eight and the eight behind them.
+pub(super) type Places = [Rows<*const u8>; 8];
+
+/// Where a block's factors go, [`Simd::LANES`] rows side by side.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    /// The first strip's scales.
+    pub(super) to: *mut f32,
+    /// Floats from one strip to the next, and from one vector of factors to the next: scales, then offset.
+    pub(super) strip: usize,
+    pub(super) vector: usize,
+}
+
+impl Factors {
+    /// Where vector `i` of a strip goes.
+    fn at(self, strip: usize, i: usize) -> *mut f32 {
+        self.to.wrapping_add(strip * self.strip + i * self.vector)
+    }
+}
+
+// SAFETY of the functions below: they need the instruction set of V, a block of the type behind each pointer, and room
+// where the factors go.
+
+/// Codes of two times sixteen columns: words in ascending order.
+type Codes<V> = [<V as super::super::simd::Words>::Int; 2];
+
+#[inline(always)]
+pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe { [V::load_i8_words(at(b, 2)), V::load_i8_words(at(b, 18))] }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe { lowered::<V>(nibbles::<V>(at(b, 2)), 8) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe { nibbles::<V>(at(b, 4)) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe { lowered::<V>(fifth::<V>(nibbles::<V>(at(b, 6)), at(b, 2)), 16) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe { fifth::<V>(nibbles::<V>(at(b, 8)), at(b, 4)) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe { nibbles_of::<V>(at(b, 16 + strip / 2 * 32), strip % 2 == 1) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe {
+        let mut q = nibbles_of::<V>(at(b, 48 + strip / 2 * 32), strip % 2 == 1);
+        for i in 0..2 {
+            let fifth = V::shift_down(V::load_u8_words(at(b, 16 + 16 * i)), strip as u32);
+            q[i] = V::or(q[i], V::shl::<4>(V::and(fifth, V::int(0x0001_0001))));
+        }
+        q
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+    // SAFETY: above.
+    unsafe {
+        // The four strips of half a block: the lower nibbles of two times 32 bytes, then the upper ones.
+        let (half, r) = (strip / 4, strip % 4);
+        let mut q = nibbles_of::<V>(at(b, 64 * half + 32 * (r % 2)), r / 2 == 1);
+        for i in 0..2 {
+            let upper = V::load_u8_words(at(b, 128 + 32 * half + 16 * i));
+            let upper = V::and(V::shift_down(upper, 2 * r as u32), V::int(0x0003_0003));
+            q[i] = V::or(q[i], V::shl::<4>(upper));
+        }
+        lowered::<V>(q, 32)
+    }
+}
+
+/// The low nibbles of sixteen bytes, then the high ones.
+#[inline(always)]
+unsafe fn nibbles<V: Simd>(p: Rows<*const u8>) -> Codes<V> {
+    // SAFETY: above.
+    unsafe {
+        let (bytes, low) = (V::load_u8_words(p), V::int(0x000f_000f));
+        [V::and(bytes, low), V::and(V::shr::<4>(bytes), low)]
+    }
+}
+
+/// The low or the high nibbles of 32 bytes.
+#[inline(always)]
+unsafe fn nibbles_of<V: Simd>(p: Rows<*const u8>, high: bool) -> Codes<V> {
+    // SAFETY: above.
+    unsafe {
+        let shift = if high { 4 } else { 0 };
+        let of = |i| {
+            V::and(
+                V::shift_down(V::load_u8_words(at(p, i)), shift),
+                V::int(0x000f_000f),
+            )
+        };
+        [of(0), of(16)]
+    }
+}
+
+/// Codes with the fifth bits that stand at `p`, one a column.
+#[inline(always)]
+unsafe fn fifth<V: Simd>(q: Codes<V>, p: Rows<*const u8>) -> Codes<V> {
+    // SAFETY: above.
+    unsafe {
+        let bits = |p: Rows<*const u8>| p.map(|p| u16::from_le_bytes(p.cast::<[u8; 2]>().read()));
+        [
+            V::fifth_word_bits(q[0], bits(p)),
+            V::fifth_word_bits(q[1], bits(at(p, 2))),
+        ]
+    }
+}
+
+#[inline(always)]
+unsafe fn lowered<V: Simd>(q: Codes<V>, by: i32) -> Codes<V> {
+    // SAFETY: above.
+    unsafe {
+        let by = V::int(by | by << 16);
+        [V::sub_words(q[0], by), V::sub_words(q[1], by)]
+    }
+}
+
+/// A half at the block's beginning.
+#[inline(always)]
+pub(super) unsafe fn one_half<V: Simd>(from: &Places, factors: Factors) {
+    // SAFETY: above.
+    unsafe { halves::<V>(from, 0).store(factors.at(0, 0)) }
+}
+
+/// Two of them: scale and offset.
+#[inline(always)]
+pub(super) unsafe fn two_halves<V: Simd>(from: &Places, factors: Factors) {
+    // SAFETY: above.
+    unsafe {
+        halves::<V>(from, 0).store(factors.at(0, 0));
+        halves::<V>(from, 2).store(factors.at(0, 1));
+    }
+}
+
+/// The half at byte `n` of every row, a row a lane.
+#[inline(always)]
+unsafe fn halves<V: Simd>(from: &Places, n: usize) -> V {
+    // SAFETY: above.
+    unsafe {
+        let mut bits = [[0u8; 16]; 2];
+        for i in 0..V::ROWS {
+            for j in 0..8 {
+                let half = from[j][i].add(n).cast::<[u8; 2]>().read();
+                bits[i][2 * j..][..2].copy_from_slice(&half);
+            }
+        }
+        V::load_half([bits[0].as_ptr(), bits[1].as_ptr()])
+    }
+}
+
+/// Q4_K and Q5_K: the value is `scale * code - min`.
+#[inline(always)]
+pub(super) unsafe fn of_k4<V: Simd>(from: &Places, factors: Factors) {
+    // SAFETY: above.
+    unsafe {
+        let (mut scales, mut mins) = ([V::splat(0.0); 8], [V::splat(0.0); 8]);
+        for j in 0..8 {
+            let (scale, min) = scales_k4::<V>(from[j]);
+            scales[j] = scale;
+            mins[j] = V::splat(0.0).sub(min);
+        }
+        let (scales, mins) = (V::transpose(scales), V::transpose(mins));
+        for strip in 0..8 {
+            scales[strip].store(factors.at(strip, 0));
+            mins[strip].store(factors.at(strip, 1));
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn of_k6<V: Simd>(from: &Places, factors: Factors) {
+    // SAFETY: above.
+    unsafe {
+        let mut scales = [[V::splat(0.0); 8]; 2];
+        for j in 0..8 {
+            let [low, high] = scales_k6::<V>(from[j]);
+            scales[0][j] = low;
+            scales[1][j] = high;
+        }
+        for half in 0..2 {
+            for (i, scale) in V::transpose(scales[half]).into_iter().enumerate() {
+                scale.store(factors.at(4 * half + i / 2, i % 2));
+            }
+        }
+    }
+}

@@ -1,0 +1,217 @@
+//! Products in integers of 16 bits.
+
+use proptest::prelude::*;
+
+use super::{Noise, bits, isas};
+use crate::format::StoredType;
+use crate::kernels::matmul::matmuls_on;
+use crate::kernels::team::Team;
+use crate::kernels::{Isa, Layout, Matrix, Precision, Product, unpack_row};
+
+const TYPES: [StoredType; 8] = [
+    StoredType::Q4_0,
+    StoredType::Q4_1,
+    StoredType::Q5_0,
+    StoredType::Q5_1,
+    StoredType::Q8_0,
+    StoredType::Q4_K,
+    StoredType::Q5_K,
+    StoredType::Q6_K,
+];
+
+fn product(isa: Isa, x: &[f32], w: Matrix<'_>, precision: Precision) -> Vec<f32> {
+    let n = x.len() / w.cols;
+    let mut y = vec![f32::NAN; n * w.rows];
+    let y_out = &mut y[..];
+    matmuls_on(
+        isa,
+        x,
+        n,
+        &mut [Product {
+            w,
+            precision,
+            y: y_out,
+        }],
+    );
+    y
+}
+
+/// x as integers of its strips, and the strips' units.
+fn rounded(x: &[f32]) -> (Vec<i32>, Vec<f32>) {
+    let (mut codes, mut units) = (Vec::new(), Vec::new());
+    for strip in x.chunks(32) {
+        let greatest = strip.iter().fold(0.0f32, |m, v| m.max(v.abs()));
+        let per_unit = 32767.0 / greatest;
+        codes.extend(
+            strip
+                .iter()
+                .map(|v| (v * per_unit).round_ties_even() as i32),
+        );
+        units.push(greatest / 32767.0);
+    }
+    (codes, units)
+}
+
+/// Values of x that tell strips apart: magnitudes of many orders.
+fn activations(noise: &mut Noise, n: usize) -> Vec<f32> {
+    let mut x = noise.floats(n);
+    for strip in x.chunks_mut(32) {
+        let factor = (noise.float() * 12.0).exp2();
+        strip.iter_mut().for_each(|v| *v *= factor);
+    }
+    x
+}
+
+/// Against f64 with the rounded activations; then every instruction set, 1 and 2 threads, and token by token, bit for bit.
+fn check(w: Matrix<'_>, n: usize, noise: &mut Noise) {
+    let x = activations(noise, n * w.cols);
+    let portable = product(Isa::Portable, &x, w, Precision::Int16);
+    let mut row = vec![0.0; w.cols];
+    let (codes, units) = rounded(&x);
+    for r in 0..w.rows {
+        unpack_row(&w, r, &mut row);
+        for t in 0..n {
+            let (mut sum, mut size) = (0.0, 0.0);
+            for (c, value) in row.iter().enumerate() {
+                let i = t * w.cols + c;
+                let product = f64::from(*value) * f64::from(units[i / 32]) * f64::from(codes[i]);
+                sum += product;
+                // A code and its offset may be far greater than the value that they make.
+                size += product
+                    .abs()
+                    .max(f64::from(units[i / 32]) * f64::from(codes[i].abs()));
+            }
+            let error = (f64::from(portable[t * w.rows + r]) - sum).abs();
+            assert!(error <= 2e-5 * size, "{}: off by {error} of {size}", w.ty);
+        }
+    }
+    for isa in isas() {
+        for threads in [1, 2] {
+            let y = Team::new(threads)
+                .unwrap()
+                .install(|| product(isa, &x, w, Precision::Int16));
+            assert_eq!(bits(&y), bits(&portable), "{isa}, {threads} threads, {w:?}");
+        }
+        for (x, y) in x.chunks_exact(w.cols).zip(portable.chunks_exact(w.rows)) {
+            let alone = product(isa, x, w, Precision::Int16);
+            assert_eq!(bits(&alone), bits(y), "{isa}, one token, {w:?}");
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+
+    #[test]
+    fn integers_give_the_same_bits_everywhere_and_the_products_of_rounded_activations(
+        ty in prop::sample::select(&TYPES[..]),
+        rows in 1usize..90, blocks in 1usize..5, n in 1usize..20, step in 1usize..3, seed: u64,
+    ) {
+        let noise = &mut Noise(seed);
+        let cols = blocks * ty.info().block;
+        let data = noise.stored(ty, rows * step, cols);
+        let layout = if step == 1 { Layout::RowMajor } else { Layout::Rows { step, first: step - 1 } };
+        check(Matrix { ty, rows, cols, layout, data: &data, scales: None }, n, noise);
+    }
+}
+
+#[test]
+fn long_rows_and_many_tokens_give_the_same_bits() {
+    let noise = &mut Noise(5);
+    for (ty, rows, cols, n) in [
+        (StoredType::Q4_1, 70, 2336, 37),
+        (StoredType::Q4_K, 48, 4096, 9),
+        (StoredType::Q6_K, 17, 1280, 11),
+        (StoredType::Q8_0, 130, 576, 600),
+        (StoredType::Q5_0, 33, 672, 13),
+    ] {
+        let data = noise.stored(ty, rows, cols);
+        let w = Matrix {
+            ty,
+            rows,
+            cols,
+            layout: Layout::RowMajor,
+            data: &data,
+            scales: None,
+        };
+        check(w, n, noise);
+    }
+}
+
+/// The order of the sums, in a plain loop over Q4_1.
+#[test]
+fn strips_are_added_in_ascending_order() {
+    let noise = &mut Noise(6);
+    let (ty, cols) = (StoredType::Q4_1, 160);
+    let data = noise.stored(ty, 1, cols);
+    let x = activations(noise, cols);
+    let (codes, units) = rounded(&x);
+    let mut y = 0.0f32;
+    for (i, block) in data.chunks_exact(20).enumerate() {
+        let half = |at: usize| half::f16::from_le_bytes([block[at], block[at + 1]]).to_f32();
+        let x = &codes[32 * i..][..32];
+        let code = |c: usize| i32::from(block[4 + c % 16] >> (c / 16 * 4) & 15);
+        let exact: i32 = (0..32).map(|c| code(c) * x[c]).sum();
+        y = (exact as f32).mul_add(half(0) * units[i], y);
+        y = half(2).mul_add(units[i] * x.iter().sum::<i32>() as f32, y);
+    }
+    let w = Matrix {
+        ty,
+        rows: 1,
+        cols,
+        layout: Layout::RowMajor,
+        data: &data,
+        scales: None,
+    };
+    let found = product(Isa::Portable, &x, w, Precision::Int16);
+    assert_eq!(bits(&found), bits(&[y]));
+}
+
+/// Types without codes are multiplied as ever, also beside one that has some.
+#[test]
+fn what_is_no_integer_stays_f32() {
+    let noise = &mut Noise(7);
+    let (cols, n) = (256, 5);
+    let x = noise.floats(n * cols);
+    let stored = [StoredType::BF16, StoredType::Q4_K, StoredType::F32];
+    let data = stored.map(|ty| noise.stored(ty, 20, cols));
+    let matrices = [0, 1, 2].map(|i| Matrix {
+        ty: stored[i],
+        rows: 20,
+        cols,
+        layout: Layout::RowMajor,
+        data: &data[i],
+        scales: None,
+    });
+    let mut together = [(); 3].map(|()| vec![0.0; n * 20]);
+    let precision = Precision::Int16;
+    let products = matrices.into_iter().zip(&mut together);
+    let mut products: Vec<_> = products.map(|(w, y)| Product { w, precision, y }).collect();
+    matmuls_on(Isa::current(), &x, n, &mut products);
+    for ((w, y), same) in matrices.into_iter().zip(&together).zip([true, false, true]) {
+        let f32 = product(Isa::current(), &x, w, Precision::F32);
+        assert_eq!(bits(y) == bits(&f32), same, "{}", w.ty);
+        let alone = product(Isa::current(), &x, w, precision);
+        assert_eq!(bits(y), bits(&alone));
+    }
+}
+
+#[test]
+fn what_is_no_number_reaches_the_product() {
+    let noise = &mut Noise(8);
+    let data = noise.stored(StoredType::Q8_0, 3, 64);
+    let w = Matrix {
+        ty: StoredType::Q8_0,
+        rows: 3,
+        cols: 64,
+        layout: Layout::RowMajor,
+        data: &data,
+        scales: None,
+    };
+    let mut x = noise.floats(2 * 64);
+    x[70] = f32::NAN;
+    for isa in isas() {
+        let y = product(isa, &x, w, Precision::Int16);
+        assert!(y[..3].iter().all(|v| v.is_finite()) && y[3..].iter().all(|v| v.is_nan()));
+    }
+}
