@@ -212,3 +212,118 @@ impl State<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::process::Evidence;
+
+    const NAMES: [&str; 4] = ["sound", "no-chunk", "kv-cache=q4_0", "kv-cache=q8_0"];
+
+    /// A request whose evidence favours each hypothesis by so much, at distances (logs, honest below 0).
+    fn request(favour: [f64; 4], far: [f64; 4]) -> Evidence {
+        Evidence {
+            ratios: favour
+                .iter()
+                .map(|g| favour.iter().map(|h| g - h).collect())
+                .collect(),
+            far: Some(far.to_vec()),
+            divergence: Some(1e-4),
+        }
+    }
+
+    fn judged(requests: &[Evidence], decidable: [bool; 4], spent: bool) -> Option<Verdict> {
+        let named = |name: &&str| Hypothesis {
+            name: (*name).to_owned(),
+            ..Hypothesis::sound()
+        };
+        let hypotheses: Vec<Hypothesis> = NAMES.iter().map(named).collect();
+        let mut process = Process::new(&hypotheses);
+        requests.iter().cloned().for_each(|r| process.take(r));
+        let state = State {
+            hypotheses: &hypotheses,
+            process: &process,
+            terms: Terms::default(),
+            decidable: &decidable,
+            numbers: true,
+            spent,
+        };
+        state.verdict()
+    }
+
+    const NEAR: [f64; 4] = [-1.0; 4];
+    const ALL: [bool; 4] = [true; 4];
+
+    #[test]
+    fn sound_is_the_same_and_what_cannot_be_told_from_it_is_said() {
+        let clear = vec![request([4.0, 0.0, 0.0, 0.0], NEAR); 4];
+        let verdict = judged(&clear, ALL, false).map(|v| (v.verdict, v.not_excluded.len()));
+        assert_eq!(verdict, Some((Kind::Same, 0)));
+        let mild = vec![request([4.0, 0.0, 0.0, 4.0], NEAR); 4];
+        assert!(judged(&mild, ALL, false).is_none());
+        assert_eq!(
+            judged(&mild, ALL, true).map(|v| v.verdict),
+            Some(Kind::Undecided)
+        );
+        let verdict = judged(&mild, [true, true, true, false], false);
+        let verdict = verdict.map(|v| (v.verdict, v.not_excluded));
+        assert_eq!(
+            verdict,
+            Some((Kind::Same, vec!["kv-cache=q8_0".to_owned()]))
+        );
+        // One request is none.
+        assert!(judged(&[request([20.0, 0.0, 0.0, 0.0], NEAR)], ALL, false).is_none());
+    }
+
+    #[test]
+    fn a_fault_is_named_with_its_value_and_a_class_with_its_members() {
+        let fault = vec![request([0.0, 0.0, 4.0, 0.0], NEAR); 4];
+        let verdict = judged(&fault, ALL, false).map(|v| (v.verdict, v.fault, v.parameters));
+        let value = [("value".to_owned(), Value::from("q4_0"))]
+            .into_iter()
+            .collect();
+        assert_eq!(
+            verdict,
+            Some((Kind::Fault, Some("kv-cache".to_owned()), value))
+        );
+        let class = vec![request([0.0, 4.0, 4.0, 0.0], NEAR); 4];
+        assert!(judged(&class, ALL, false).is_none());
+        let verdict = judged(&class, ALL, true).map(|v| (v.verdict, v.members));
+        let members = vec!["no-chunk".to_owned(), "kv-cache=q4_0".to_owned()];
+        assert_eq!(verdict, Some((Kind::Class, members)));
+    }
+
+    #[test]
+    fn what_fits_nothing_is_given_no_name() {
+        // Nearest to no-chunk, and far from it.
+        let odd = vec![request([0.0, 4.0, 0.0, 0.0], [3.0, 0.8, 3.0, 3.0]); 6];
+        let verdict = judged(&odd, ALL, true).map(|v| (v.verdict, v.fault));
+        assert_eq!(verdict, Some((Kind::Other, None)));
+        let far = vec![request([0.0; 4], [3.0; 4]); 6];
+        assert_eq!(
+            judged(&far, ALL, false).map(|v| v.verdict),
+            Some(Kind::Other)
+        );
+    }
+
+    #[test]
+    fn a_mixture_is_a_fault_with_a_share() {
+        let sound = request([6.0, 0.0, 0.0, 0.0], [-1.0, 2.0, 2.0, 2.0]);
+        let faulty = request([0.0, 6.0, 0.0, 0.0], [2.0, -1.0, 2.0, 2.0]);
+        let requests: Vec<Evidence> = (0..8)
+            .map(|i| if i % 4 == 0 { &faulty } else { &sound }.clone())
+            .collect();
+        let verdict = judged(&requests, ALL, false);
+        let verdict = verdict.unwrap_or_else(|| unreachable!("all pure ones are rejected"));
+        assert_eq!(
+            (verdict.verdict, verdict.fault.as_deref()),
+            (Kind::Fault, Some("no-chunk"))
+        );
+        let [low, high] = verdict.share_interval.unwrap_or_default();
+        let share = verdict.share.unwrap_or_default();
+        assert!(
+            (0.15..0.4).contains(&share) && low < share && share < high,
+            "{share} {low} {high}"
+        );
+    }
+}
