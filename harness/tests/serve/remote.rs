@@ -99,7 +99,10 @@ fn an_api_that_serves_the_model_scores_as_the_model_does() -> Test {
         &dir.path().join("here"),
     )?;
     let there = ran(
-        command(dir.path(), &base, SUITE)?.args(["--tokenizer", "builtin"]),
+        command(dir.path(), &base, SUITE)?
+            .args(["--tokenizer", "builtin", "--api-fields"])
+            // Who writes his key there has it neither in the command on record nor in the identity.
+            .arg(serde_json::json!({"user": KEY}).to_string()),
         &dir.path().join("there"),
     )?;
     let (items_here, items_there) = (items(&here)?, items(&there)?);

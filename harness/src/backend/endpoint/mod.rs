@@ -202,7 +202,10 @@ fn card(asker: &Asker) -> ModelCard {
     let name = asker.endpoint.model();
     let facts: [(&str, Value); 5] = [
         ("name", name.into()),
-        ("endpoint", asker.endpoint.base().into()),
+        (
+            "endpoint",
+            asker.endpoint.scrubbed(asker.endpoint.base()).into(),
+        ),
         ("route", asker.route.name().into()),
         ("capabilities", json!(asker.can)),
         (

@@ -169,10 +169,14 @@ pub fn run(args: &Args, stop: &Stop) -> Result<()> {
 fn who(args: &Args, backend: &Remote, spoken: Option<&Spoken>) -> Identity {
     let asker = backend.asker();
     let mut identity: Identity = spoken.map(Spoken::identity).unwrap_or_default();
+    let fields = Value::Object(args.api.api_fields.0.clone()).to_string();
     let facts: [(&str, Value); 5] = [
-        ("endpoint", asker.endpoint.base().into()),
+        (
+            "endpoint",
+            asker.endpoint.scrubbed(asker.endpoint.base()).into(),
+        ),
         ("api_model", asker.endpoint.model().into()),
-        ("api_fields", Value::Object(args.api.api_fields.0.clone())),
+        ("api_fields", asker.endpoint.scrubbed(&fields).into()),
         ("route", asker.route.name().into()),
         ("system", args.template.system.clone().into()),
     ];

@@ -379,7 +379,7 @@ impl Args {
             ("instructions", crate::cpu::instructions().into()),
             ("threads", crate::cpu::threads(self.engine.threads).into()),
             ("memory_available", available_bytes().unwrap_or(0).into()),
-            ("model_path", self.model.model.clone().into()),
+            ("model_path", self.api.scrubbed(&self.model.model).into()),
         ];
         Manifest {
             format: FORMAT,
