@@ -49,10 +49,10 @@ def build(source, name):
     return next(p for p in (out / "b").rglob("llama-bench") if p.is_file())
 
 
-def fathom(binary, model, prompts, decode, threads):
+def fathom(binary, model, prompts, decode, threads, precision="f32"):
     """Tokens a second by kind of work."""
     command = [binary, "bench", "--model", model, "--prompt", ",".join(map(str, prompts)), "--decode", str(decode),
-               "--repeats", "1", "--threads", str(threads), "--json"]
+               "--repeats", "1", "--threads", str(threads), "--precision", precision, "--json"]
     found = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     rates = {f"prefill {p['tokens']}": p["tokens_per_s"] for p in found["prefill"]}
     return rates | {f"decode {decode}": found["decode"][0]["tokens_per_s"]}
@@ -137,7 +137,8 @@ def main():
     if args.one:
         return print(json.dumps(wheel(args.one, prompts, args.decode, args.threads)))
 
-    engines, missing = {"fathom": lambda m: fathom(args.fathom, m, prompts, args.decode, args.threads)}, []
+    ours = lambda precision: lambda m: fathom(args.fathom, m, prompts, args.decode, args.threads, precision)
+    engines, missing = {"fathom": ours("f32"), "fathom, int16": ours("int16")}, []
     built = dict(b.split("=", 1) for b in args.built)
     for name in PEERS:
         source = args.sources and (args.sources / name).resolve()
