@@ -122,7 +122,7 @@ def cut(part: str, share: float) -> Callable[[Ids], list[int | None]]:
     """Places of a prompt that are read; what is cut is not the BOS token."""
 
     def edit(ids: Ids) -> list[int | None]:
-        n = round((len(ids) - 1) * share)
+        n = int((len(ids) - 1) * share + 0.5)
         first = {"start": 1, "middle": 1 + (len(ids) - 1 - n) // 2, "end": len(ids) - n}[part]
         return [i for i in range(len(ids)) if not first <= i < first + n]
 

@@ -26,6 +26,9 @@ pub struct Seen {
     pub honest: Vec<Vec<f64>>,
     /// The block of each number, ascending.
     pub block: Vec<usize>,
+    /// What each number weighs in a mean over tokens: 1 for a token of the prompt, its probability for one that an answer might
+    /// have had.
+    pub weight: Vec<f64>,
     /// Scale of honest deviations of each number.
     sigma: Vec<f64>,
 }
@@ -57,6 +60,7 @@ impl Seen {
                 .collect()
         };
         let blocks = table.probes[probe].blocks();
+        let prompt = table.probes[probe].prompt_data();
         Self::new(
             there.iter().map(|(_, x)| *x).collect(),
             hypotheses
@@ -66,6 +70,17 @@ impl Seen {
             table.honest.iter().map(|row| less(&row[probe])).collect(),
             there.iter().map(|(i, _)| blocks[*i]).collect(),
         )
+        .weighed(there.iter().map(|(i, _)| match *i < prompt {
+            true => 1.0,
+            false => f64::from(sound[*i]).exp(),
+        }))
+    }
+
+    fn weighed(self, weight: impl Iterator<Item = f64>) -> Self {
+        Self {
+            weight: weight.collect(),
+            ..self
+        }
     }
 
     /// Of numbers that were observed.
@@ -80,9 +95,20 @@ impl Seen {
         };
         let squares: Vec<f64> = (0..x.len()).map(square).collect();
         let usual = median(squares.iter().copied()).unwrap_or(0.0);
-        let sigma = squares.iter().map(|s| (s + usual + EXACT * EXACT).sqrt());
+        // A few engines say little of one token; of its neighbours they say some more.
+        let mut near = Vec::with_capacity(squares.len());
+        let mut rest = squares.as_slice();
+        for same in block.chunk_by(|a, b| a == b) {
+            let (own, after) = rest.split_at(same.len());
+            let mean = own.iter().sum::<f64>() / own.len() as f64;
+            near.extend(std::iter::repeat_n(mean, own.len()));
+            rest = after;
+        }
+        let sigma = squares.iter().zip(&near);
+        let sigma = sigma.map(|(own, near)| (own + near / 4.0 + usual + EXACT * EXACT).sqrt());
         Self {
             sigma: sigma.collect(),
+            weight: vec![1.0; x.len()],
             x,
             mu,
             honest,
@@ -166,33 +192,36 @@ impl Seen {
         none as f64 / self.x.len().max(1) as f64
     }
 
-    /// How far the observed is from hypothesis `h`: the root mean square of deviations in scales of honest ones, those
-    /// beyond 30 counted as 30.
+    /// How far the observed is from hypothesis `h`: the mean size of deviations in scales of honest ones, those beyond 30
+    /// counted as 30.
     pub fn distance(&self, h: usize) -> f64 {
         let rows = self.x.iter().zip(&self.mu[h]).zip(&self.sigma);
-        rms(rows.map(|((x, mu), sigma)| (x - mu) / sigma))
+        mean_size(rows.map(|((x, mu), sigma)| (x - mu) / sigma))
     }
 
-    /// The largest distance that is honest under hypothesis `h`, whose rounding others do within `tolerance` of its effect.
-    pub fn honest_distance(&self, h: usize, tolerance: f64) -> f64 {
+    /// The distance of the furthest honest engine.
+    pub fn honest_distance(&self) -> f64 {
         let of_engines = self.honest.iter().map(|deviation| {
-            let rows = deviation.iter().zip(&self.mu[h]).zip(&self.sigma);
-            rms(rows.map(|((e, mu), sigma)| if mu.is_finite() { e / sigma } else { f64::NAN }))
+            let rows = deviation.iter().zip(&self.sigma);
+            mean_size(rows.map(|(e, sigma)| e / sigma))
         });
-        let effect = self.mu[h].iter().zip(&self.mu[0]).zip(&self.sigma);
-        let effect = rms(effect.map(|((mu, sound), sigma)| (mu - sound) / sigma));
-        of_engines.fold(EXACT, f64::max).max(tolerance * effect)
+        of_engines.fold(EXACT, f64::max)
+    }
+
+    /// How far hypothesis `h` is from sound.
+    pub fn effect(&self, h: usize) -> f64 {
+        let rows = self.mu[h].iter().zip(&self.mu[0]).zip(&self.sigma);
+        mean_size(rows.map(|((mu, sound), sigma)| (mu - sound) / sigma))
     }
 
     /// Half of the mean square of what was observed less what hypothesis `h` predicts: nats a token, and for small
     /// differences the KL divergence.
     pub fn divergence(&self, h: usize) -> f64 {
-        let rows = self.x.iter().zip(&self.mu[h]);
-        let squares: Vec<f64> = rows
-            .map(|(x, mu)| (x - mu).powi(2))
-            .filter(|d| d.is_finite())
-            .collect();
-        0.5 * squares.iter().sum::<f64>() / squares.len().max(1) as f64
+        let rows = self.x.iter().zip(&self.mu[h]).zip(&self.weight);
+        let rows = rows.map(|((x, mu), w)| (w * (x - mu).powi(2), w));
+        let known = rows.filter(|(square, _)| square.is_finite());
+        let (sum, weight) = known.fold((0.0, 0.0), |(s, t), (square, w)| (s + square, t + w));
+        0.5 * sum / weight.max(1e-12)
     }
 }
 
@@ -297,13 +326,13 @@ fn scale(values: &[f64]) -> f64 {
 /// Deviations beyond this many scales count as this many.
 const FAR: f64 = 30.0;
 
-fn rms(values: impl Iterator<Item = f64>) -> f64 {
+fn mean_size(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut n) = (0.0, 0.0_f64);
     for v in values.filter(|v| !v.is_nan()) {
-        sum += v.abs().min(FAR).powi(2);
+        sum += v.abs().min(FAR);
         n += 1.0;
     }
-    (sum / n.max(1.0)).sqrt()
+    sum / n.max(1.0)
 }
 
 fn median(values: impl Iterator<Item = f64>) -> Option<f64> {
@@ -397,9 +426,9 @@ mod tests {
     #[test]
     fn what_nobody_predicts_is_further_than_honest_noise() {
         let honest = seen(0, 1e-3, 3);
-        assert!(honest.distance(0) <= 2.0 * honest.honest_distance(0, 0.0));
+        assert!(honest.distance(0) <= 2.0 * honest.honest_distance());
         let far = seen(0, 0.3, 3);
-        assert!(far.distance(0) > 5.0 * far.honest_distance(0, 0.0));
+        assert!(far.distance(0) > 5.0 * far.honest_distance());
         assert!(far.divergence(0) > 100.0 * honest.divergence(0));
     }
 

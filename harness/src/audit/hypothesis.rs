@@ -89,6 +89,11 @@ impl Hypothesis {
         self.name.split(['=', '@']).next().unwrap_or(&self.name)
     }
 
+    /// Whether it rounds numbers, which other programs do to other ones.
+    pub fn rounds(&self) -> bool {
+        ROUNDINGS.contains(&self.fault())
+    }
+
     /// The value, where it has one.
     pub fn value(&self) -> Option<&str> {
         self.name.split_once('=').map(|(_, value)| value)

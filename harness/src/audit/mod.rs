@@ -13,11 +13,13 @@
 //! | `verdict` | what the evidence carries |
 //! | `words` | all of it as a person reads it |
 //! | `pack` | all of that in a file: an audit without the model |
+//! | `context` | how much context is accepted, billed and really read |
 //! | `counts` | whether tokens are counted as we do |
 //! | `plan` | what a probe is expected to bring |
 //! | `recording` | what a service said, kept |
 //! | `session` | the sequence: which probe is next, and when it is enough |
 
+pub mod context;
 pub mod counts;
 pub mod evidence;
 pub mod hypothesis;

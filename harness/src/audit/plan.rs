@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::audit::evidence::Seen;
 use crate::audit::observe::likelihood;
+use crate::audit::process::other_spelling;
 use crate::audit::table::Table;
 
 /// Expectations of a table for one kind of service; each is computed once.
@@ -57,14 +58,26 @@ impl<'a> Plan<'a> {
         let sound = &table.predicted[0][probe];
         let truth = &table.predicted[g][probe];
         let tolerance = [h, g].map(|i| table.hypotheses[i].tolerance);
-        let logs = table.honest.par_iter().map(|engine| {
-            let x = |i: &usize| f64::from(truth[*i] + engine[probe][*i] - sound[*i]);
-            let values: Vec<(usize, f64)> = self.told[probe].iter().map(|i| (*i, x(i))).collect();
-            let seen = Seen::of(table, probe, &values, &[h, g]);
-            let slope = seen.slope(0, 1);
-            slope.map_or(0.0, |s| s.evidence(tolerance[1], tolerance[0]))
-        });
-        logs.sum::<f64>() / table.honest.len().max(1) as f64
+        // What another program rounds otherwise may hide in the noise of the noisiest honest engine, which in service is
+        // about twice as far as ours.
+        let hides = g == 0 && table.hypotheses[h].rounds();
+        let logs: Vec<(f64, bool)> = table
+            .honest
+            .par_iter()
+            .map(|engine| {
+                let x = |i: &usize| f64::from(truth[*i] + engine[probe][*i] - sound[*i]);
+                let values: Vec<(usize, f64)> =
+                    self.told[probe].iter().map(|i| (*i, x(i))).collect();
+                let seen = Seen::of(table, probe, &values, &[0, h, g]);
+                let slope = seen.slope(1, 2);
+                let log = slope.map_or(0.0, |s| s.evidence(tolerance[1], tolerance[0]));
+                (log, other_spelling(2.0 * seen.distance(0), seen.effect(1)))
+            })
+            .collect();
+        if hides && logs.iter().any(|l| l.1) {
+            return 0.0;
+        }
+        logs.iter().map(|l| l.0).sum::<f64>() / logs.len().max(1) as f64
     }
 
     /// Of the choices that g would make.

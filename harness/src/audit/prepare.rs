@@ -5,7 +5,7 @@ use fathom_engine::Model;
 use crate::audit::counts::counts;
 use crate::audit::hypothesis::{self, Hypothesis};
 use crate::audit::observe::Bytes;
-use crate::audit::probe::{Kind, Probe, text};
+use crate::audit::probe::{Kind, Probe, ask};
 use crate::audit::prompt::PromptEdit;
 use crate::audit::table::{Making, Shape, Table};
 use crate::opened::Opened;
@@ -71,7 +71,7 @@ pub fn table(
         } else {
             Kind::Recall
         };
-        let text = text(kind, tokens, wanted.seed, i as u64, &opened.tokenizer)?;
+        let text = ask(kind, tokens, wanted.seed, i as u64, &opened.tokenizer)?.text;
         let ids = ids(&text)?;
         if ids.len() > wanted.most {
             let expected = format!("prompts of {} tokens and more", ids.len());

@@ -85,17 +85,26 @@ impl Kind {
     }
 }
 
-/// A text of about `tokens` tokens, never more, that ends in an open question about something in it.
+/// A text with an open question about something in it, and the answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// The text; the question stands at its end.
+    pub text: String,
+    /// The number that is asked for; it stands in the text once.
+    pub value: String,
+}
+
+/// A text of about `tokens` tokens, never more, that ends in an open question about something in its first half.
 ///
 /// # Errors
 /// When the tokenizer fails.
-pub fn text(
+pub fn ask(
     kind: Kind,
     tokens: usize,
     seed: u64,
     index: u64,
     tokenizer: &Tokenizer,
-) -> Result<String> {
+) -> Result<Asked> {
     let rng = |purpose| Rng::of(seed, kind.name(), index, purpose);
     let mut maker = Maker::new(rng("keys"), Keys::All, true);
     let mut order = rng("order");
@@ -145,8 +154,11 @@ pub fn text(
         .iter()
         .filter(|(_, value)| text.contains(value.as_str()))
         .collect();
-    let (key, _) = there[order.below(there.len().div_ceil(2))];
-    Ok(format!("{text}\n{}", asked(key)))
+    let (key, value) = there[order.below(there.len().div_ceil(2))];
+    Ok(Asked {
+        text: format!("{text}\n{}", asked(key)),
+        value: value.clone(),
+    })
 }
 
 #[cfg(test)]
@@ -159,8 +171,9 @@ mod tests {
         let tokenizer = builtin::open()?.tokenizer()?;
         for kind in [Kind::Recall, Kind::Story] {
             for tokens in [128, 1000] {
-                let text = text(kind, tokens, 7, 1, &tokenizer)?;
-                let n = tokenizer.encode(&text)?.len();
+                let asked = ask(kind, tokens, 7, 1, &tokenizer)?;
+                let text = &asked.text;
+                let n = tokenizer.encode(text)?.len();
                 assert!(n <= tokens && n + 100 > tokens, "{kind:?} {tokens}: {n}");
                 let (before, question) = text.rsplit_once('\n').unwrap_or_default();
                 let key = question
@@ -168,7 +181,8 @@ mod tests {
                     .and_then(|(_, rest)| rest.split_once(" mentioned"));
                 let key = key.map(|(key, _)| key).unwrap_or_default();
                 assert!(before.contains(&format!("for {key} is: ")), "{question}");
-                assert_ne!(text, super::text(kind, tokens, 7, 2, &tokenizer)?);
+                assert!(before.contains(&asked.value) || kind == Kind::Recall);
+                assert_ne!(*text, ask(kind, tokens, 7, 2, &tokenizer)?.text);
             }
         }
         Ok(())

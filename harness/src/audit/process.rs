@@ -19,8 +19,13 @@ const SURPRISE: f64 = 0.2;
 const MIXTURES: f64 = 0.1;
 /// Exponent of the calibrator that makes an e-value of a p-value.
 const KAPPA: f64 = 0.3;
-/// Honest engines that nobody measured may be further away than those that were by this factor.
-const UNKNOWN: f64 = 2.0;
+/// Honest engines that nobody measured may be further away than those that were by this factor: a model that is bf16 throughout is
+/// twice as far as ours with bf16 where it has been measured (`tests/audit/speak.py`).
+const UNKNOWN: f64 = 3.0;
+/// What another program rounds is as far from our rounding of it as both effects together, and may have more effect.
+const SPELLED: f64 = 2.0;
+/// Honest noise grows where a fault has led the model astray, by a share of the fault's effect.
+const AMPLIFIED: f64 = 0.25;
 /// Scale of the logarithm of an honest distance.
 const SPREAD: f64 = 0.5;
 
@@ -28,6 +33,11 @@ const SPREAD: f64 = 0.5;
 const UNTOLD: f64 = 0.02;
 /// Log of the evidence against a hypothesis that leaves no room for what was told.
 const CONTRADICTION: f64 = 10.0;
+
+/// Whether a deviation of this distance from sound may be a rounding with this effect, spelled otherwise.
+pub fn other_spelling(distance: f64, effect: f64) -> bool {
+    distance >= 0.5 * effect
+}
 
 /// The bets against every hypothesis.
 #[derive(Clone, Debug)]
@@ -84,9 +94,23 @@ impl Evidence {
             ratios[g][h] = log;
             ratios[h][g] = -log;
         }
+        let distance = seen.distance(0);
+        let effects: Vec<f64> = (0..n).map(|h| seen.effect(h)).collect();
+        // Another program rounds the same numbers to other ones: that is a deviation of this size, in any direction.
+        for g in (1..n).filter(|g| table.hypotheses[*g].rounds()) {
+            if other_spelling(distance, effects[g]) {
+                for h in (0..n).filter(|h| *h != g) {
+                    ratios[h][g] = ratios[h][g].min(ratios[h][0]);
+                }
+            }
+        }
+        let honest = UNKNOWN * seen.honest_distance();
         let far = (0..n).map(|h| {
-            let honest = UNKNOWN * seen.honest_distance(h, tolerance[h]);
-            (seen.distance(h) / honest).max(1e-9).ln()
+            let own = match table.hypotheses[h].rounds() {
+                true => SPELLED * effects[h],
+                false => AMPLIFIED * effects[h],
+            };
+            (seen.distance(h) / honest.max(own)).max(1e-9).ln()
         });
         Self {
             ratios,

@@ -71,10 +71,10 @@ impl<'a> Session<'a> {
         -self.terms.alpha.ln() + (self.table.hypotheses.len() as f64).ln()
     }
 
-    /// Whether the budget is expected to tell `f` from sound, and what would.
+    /// Whether the budget is expected to exclude `f` where sound is true, and what would.
     fn outlook(&self, f: usize) -> (bool, Option<(usize, usize)>) {
         let goal = SAFE * self.goal();
-        let gain = |p: &usize| self.plan.expected(*p, f, 0).max(0.0);
+        let gain = |p: &usize| self.plan.expected(*p, 0, f).max(0.0);
         let mut each: Vec<(f64, usize)> = self
             .probes
             .iter()

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::audit::context::Rung;
 use crate::audit::counts::Counted;
 use crate::audit::observe::Told;
 use crate::audit::session::{Budget, Session};
@@ -32,6 +33,12 @@ pub struct Audit<'a> {
     pub session: &'a Session<'a>,
     /// Tokens as the service counts them.
     pub counted: &'a [Counted],
+    /// Tokens of context that it advertises.
+    pub advertised: Option<u64>,
+    /// What it accepts, bills and reads.
+    pub rungs: &'a [Rung],
+    /// How far the first probe's log probabilities were from the same when it was put again, nats; where it was.
+    pub repeated: Option<f64>,
     /// Requests that brought nothing, and why.
     pub failures: &'a [String],
     /// Seconds of all of it.
@@ -205,6 +212,20 @@ pub fn in_words(audit: &Audit<'_>) -> String {
         false => findings.iter().for_each(|line| {
             let _ = writeln!(text, "count: {line}");
         }),
+    }
+    if let Some(apart) = audit.repeated {
+        let _ = writeln!(
+            text,
+            "put again, the first probe's log probabilities were {} nats from the same on average",
+            short(apart)
+        );
+    }
+    if let Some(n) = audit.advertised {
+        let _ = writeln!(text, "context advertised: {n} tokens");
+    }
+    if !audit.rungs.is_empty() {
+        let header = ["tokens", "accepted", "billed", "read", ""];
+        text += &crate::cli::table(&header, audit.rungs.iter().map(Rung::row));
     }
     for failure in audit.failures {
         let _ = writeln!(text, "failed: {failure}");

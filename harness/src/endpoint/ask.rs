@@ -167,6 +167,31 @@ impl Endpoint {
     /// # Errors
     /// When it lists none.
     pub fn models(&self) -> Result<Vec<String>, Failure> {
+        let listed = self.listed()?;
+        let names = listed.iter().filter_map(|m| m["id"].as_str());
+        Ok(names.map(one_line).collect())
+    }
+
+    /// Tokens of context that the service advertises for the model, where it does: vLLM's `max_model_len`, a router's
+    /// `context_length`, llama.cpp's `meta.n_ctx`.
+    ///
+    /// # Errors
+    /// When it lists no models.
+    pub fn context(&self) -> Result<Option<u64>, Failure> {
+        let listed = self.listed()?;
+        let own = listed.iter().find(|m| m["id"] == self.model.as_str());
+        let told = own.and_then(|m| {
+            let places = [
+                &m["max_model_len"],
+                &m["context_length"],
+                &m["meta"]["n_ctx"],
+            ];
+            places.into_iter().find_map(Value::as_u64)
+        });
+        Ok(told)
+    }
+
+    fn listed(&self) -> Result<Vec<Value>, Failure> {
         let address = format!("{}/models", self.base);
         let headers = &self.settings.headers;
         let value = self.tries(self.settings.tries, |_, left| {
@@ -179,11 +204,10 @@ impl Endpoint {
             let reply = self.client.get(&address, &own).map_err(Wire::Http)?;
             self.whole(reply, until)
         })?;
-        let listed = value.0["data"].as_array().ok_or_else(|| {
-            self.failed(Kind::Malformed, "/models: expected a list named data", 1)
-        })?;
-        let names = listed.iter().filter_map(|m| m["id"].as_str());
-        Ok(names.map(one_line).collect())
+        match &value.0["data"] {
+            Value::Array(listed) => Ok(listed.clone()),
+            _ => Err(self.failed(Kind::Malformed, "/models: expected a list named data", 1)),
+        }
     }
 
     /// Continues a prompt (`/completions`).

@@ -9,6 +9,7 @@ use serde_json::json;
 
 pub use reference::{PackArgs, pack};
 
+use crate::audit::context::ladder;
 use crate::audit::counts::{Counted, count};
 use crate::audit::observe::{Told, observe};
 use crate::audit::pack::Pack;
@@ -65,6 +66,9 @@ pub struct Args {
     /// Folder for the report: words, plots, and the verdict as JSON
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
+    /// Lengths at which it is asked what it really reads, and what it accepts and bills: 4k,16k,64k; not of the budget
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = args::tokens, conflicts_with = "reference")]
+    context: Vec<usize>,
     /// Put every probe and keep what is told, in place of a verdict: to be weighed again, or for a simulation
     #[arg(long, value_name = "FILE", conflicts_with = "out")]
     record: Option<PathBuf>,
@@ -116,12 +120,16 @@ pub fn run(args: &Args) -> Result<()> {
         let (host, can, most) = (endpoint.host(), can.in_words(), most.in_words());
         out::print(&format!("{host}\n{can}weighed: {most}\n\n"))?;
     }
+    let mut rungs = Vec::new();
     let pack = match kept {
         Some(pack) => pack,
         None => {
+            let opened = args.model.open()?;
+            let (seed, tokenizer) = (args.model.seed(), &opened.tokenizer);
+            rungs = ladder(&endpoint, shape, tokenizer, &args.context, seed, &stop)?;
             let probes = usize::from(args.budget_requests) + 2;
             args.model
-                .pack(shape, most == Told::Prompt, probes, &stop)?
+                .pack(&opened, shape, most == Told::Prompt, probes, &stop)?
         }
     };
     let table = &pack.table;
@@ -168,7 +176,25 @@ pub fn run(args: &Args) -> Result<()> {
             }
         }
     };
+    let repeated = match (verdict.verdict, session.put.first()) {
+        (Kind::Same, Some(&probe)) => {
+            let again = observe(
+                &endpoint,
+                &can,
+                told,
+                shape,
+                &table.probes[probe],
+                &pack.bytes,
+            )?;
+            let first = session.observed.iter().find(|o| o.0 == probe);
+            first.and_then(|(_, first)| apart(first, &again.values))
+        }
+        _ => None,
+    };
     let audit = Audit {
+        advertised: endpoint.context()?,
+        rungs: &rungs,
+        repeated,
         host: endpoint.host(),
         model: &pack.model,
         told,
@@ -190,6 +216,17 @@ pub fn run(args: &Args) -> Result<()> {
         out::print(&in_words(&audit))?;
     }
     ended(&verdict)
+}
+
+/// How far two answers to one probe are apart, nats on average: a cache of prefixes that returns another state is warm the second
+/// time.
+fn apart(first: &[(usize, f64)], again: &[(usize, f64)]) -> Option<f64> {
+    let pairs = first.iter().filter_map(|(place, x)| {
+        let same = again.iter().find(|(other, _)| other == place)?;
+        Some((x - same.1).abs())
+    });
+    let sizes: Vec<f64> = pairs.collect();
+    (!sizes.is_empty()).then(|| sizes.iter().sum::<f64>() / sizes.len() as f64)
 }
 
 /// Puts every probe once and writes what was told.
@@ -233,6 +270,8 @@ fn as_json(audit: &Audit<'_>) -> serde_json::Value {
     object["model"] = json!(audit.model);
     let findings: Vec<String> = audit.counted.iter().filter_map(Counted::finding).collect();
     object["counts"] = json!(audit.counted);
+    object["repeated"] = json!(audit.repeated);
+    object["context"] = json!({"advertised": audit.advertised, "lengths": audit.rungs});
     object["findings"] = findings.into();
     object["failures"] = audit.failures.into();
     object

@@ -38,13 +38,32 @@ pub struct ReferenceArgs {
 }
 
 impl ReferenceArgs {
-    /// Evaluates the reference and all of its faults on `probes` long probes and a few short ones.
+    /// The reference, with what is declared.
     ///
     /// # Errors
     /// When the model does not open, or what is declared is no fault of it.
-    pub fn pack(&self, shape: Shape, scored: bool, probes: usize, stop: &Stop) -> Result<Pack> {
+    pub fn open(&self) -> Result<Opened> {
         let model = hypothesis::declared(self.model.open()?, &self.declared)?;
-        let opened = Opened::new(model, &self.template)?;
+        Opened::new(model, &self.template)
+    }
+
+    /// Seed of the probes.
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// Evaluates the reference and all of its faults on `probes` long probes and a few short ones.
+    ///
+    /// # Errors
+    /// When a suspect does not open, or the model has no template for what is to be audited.
+    pub fn pack(
+        &self,
+        opened: &Opened,
+        shape: Shape,
+        scored: bool,
+        probes: usize,
+        stop: &Stop,
+    ) -> Result<Pack> {
         if shape == Shape::Chat && opened.raw_prompts() {
             return Err(Error::Usage(format!(
                 "audit: {} has no chat template, and nothing but chat is to be audited; name one with --chat-template",
@@ -79,7 +98,7 @@ impl ReferenceArgs {
                 bar.set_position(done as u64);
             },
         };
-        let table = prepare::table(&opened, suspects.collect::<Result<_>>()?, wanted, &making);
+        let table = prepare::table(opened, suspects.collect::<Result<_>>()?, wanted, &making);
         bar.finish_and_clear();
         let table = table?;
         let mut model = opened.identity();
@@ -88,7 +107,7 @@ impl ReferenceArgs {
             model.insert("declared".to_owned(), self.declared.clone().into());
         }
         Ok(Pack {
-            bytes: prepare::bytes(&opened, &table),
+            bytes: prepare::bytes(opened, &table),
             table,
             model,
         })
@@ -118,9 +137,11 @@ pub struct PackArgs {
 pub fn pack(args: &PackArgs) -> Result<()> {
     let stop = Stop::on_signals()?;
     let shape = if args.chat { Shape::Chat } else { Shape::Raw };
+    let opened = args.reference.open()?;
+    let probes = args.probes.into();
     let pack = args
         .reference
-        .pack(shape, !args.chat, args.probes.into(), &stop)?;
+        .pack(&opened, shape, !args.chat, probes, &stop)?;
     pack.write(&args.out)?;
     let table = &pack.table;
     let tokens: usize = table.probes.iter().map(|p| p.ids.len()).sum();
