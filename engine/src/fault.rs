@@ -81,7 +81,7 @@ pub const FAULTS: &[Fault] = &[
     },
     Fault {
         name: "no-temperature",
-        summary: "attention temperature of the layers without positions missing",
+        summary: "attention temperature (of Llama 4's layers without positions, of all of Ministral 3's) missing",
         source: "vLLM #16216, #16417, #16439",
         edit: Edit::Layers(|l| l.attention.temperature = None),
     },

@@ -74,11 +74,7 @@ pub fn of_masks(a: Mask, b: Mask) -> Option<usize> {
 /// The first position whose queries have another factor: factors are constant up to the first step.
 fn of_temperatures(a: Option<Temperature>, b: Option<Temperature>) -> Option<usize> {
     let factor = |t: Option<Temperature>, p| t.map_or(1.0, |t| t.factor(p));
-    let steps = [a, b]
-        .into_iter()
-        .flatten()
-        .map(|t| t.floor.ceil() as usize);
-    let mut places: Vec<usize> = steps.map(|step| step.saturating_sub(1)).collect();
+    let mut places: Vec<usize> = [a, b].into_iter().flatten().map(|t| t.start(1)).collect();
     places.push(0);
     places.sort_unstable();
     places.into_iter().find(|&p| factor(a, p) != factor(b, p))
@@ -103,10 +99,18 @@ mod tests {
 
     #[test]
     fn temperatures_differ_from_the_first_step_on() {
-        let t = |floor, scale| Some(Temperature { floor, scale });
+        let of = |offset, floor, scale| Temperature {
+            offset,
+            floor,
+            scale,
+        };
+        let t = |floor, scale| Some(of(1, floor, scale));
         assert_eq!(of_temperatures(t(8192.0, 0.1), None), Some(8191));
         assert_eq!(of_temperatures(t(8192.0, 0.1), t(4096.0, 0.1)), Some(4095));
         assert_eq!(of_temperatures(t(8.0, 0.1), t(8.0, 0.2)), Some(7));
         assert_eq!(of_temperatures(t(8.0, 0.1), t(8.0, 0.1)), None);
+        let without = Some(of(0, 8.0, 0.1));
+        assert_eq!(of_temperatures(without, None), Some(8));
+        assert_eq!(of_temperatures(without, t(8.0, 0.1)), Some(7));
     }
 }

@@ -95,7 +95,7 @@ fn norms(spec: &ModelSpec) -> String {
 /// The first steps of an attention temperature.
 fn steps(t: Temperature) -> String {
     let step = |n: usize| {
-        let pos = (n as f64 * t.floor) as usize - 1;
+        let pos = t.start(n);
         format!("x {:.3} from position {pos}", t.factor(pos))
     };
     if t.floor < 1.0 {

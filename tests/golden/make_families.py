@@ -21,8 +21,8 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from transformers import (AutoModelForCausalLM, Cohere2Config, Gemma2Config, Gemma3Config, Gemma3ForConditionalGeneration,
-                          Gemma3TextConfig, Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig, Qwen2Config,
-                          Qwen3Config)
+                          Gemma3TextConfig, Ministral3Config, Mistral3Config, Mistral3ForConditionalGeneration, MistralConfig,
+                          Qwen2Config, Qwen3Config)
 
 from make_checkpoints import (N_VOCAB, compare, load, logits_of, make_spellings, make_tokenizer, save_checkpoint, save_logits,
                               write_json)
@@ -66,6 +66,13 @@ CASES = dict(
         seed=5, config=MistralConfig(
             **SHAPE, num_hidden_layers=4, rms_norm_eps=1e-5, sliding_window=None, max_position_embeddings=2048,
             rope_parameters=dict(rope_type="default", rope_theta=1000000000.0)),
+        pre="tekken"),
+    # steps of 16 tokens; `mscale_all_dim` differs from `mscale`, so that cos and sin have a factor
+    ministral3=dict(
+        seed=8, config=Ministral3Config(
+            **SHAPE, num_hidden_layers=4, rms_norm_eps=1e-5, sliding_window=None, max_position_embeddings=256,
+            rope_parameters=dict(rope_type="yarn", rope_theta=1000.0, factor=4.0, original_max_position_embeddings=16, beta_fast=2.0,
+                                 beta_slow=0.2, mscale=1.0, mscale_all_dim=0.5, llama_4_scaling_beta=0.3)),
         pre="tekken"),
     gemma2=dict(
         seed=6, config=Gemma2Config(
@@ -226,6 +233,10 @@ FAULTS = dict(
     qwen3={**PAIRS, "no-qk-norm": weights(without_qk_norm)},
     mistral={**NO_WINDOW, **PAIRS},
     mistral3={**PAIRS},
+    ministral3={**PAIRS, "no-temperature": rope(llama_4_scaling_beta=0.0), "no-rope-attention-factor": rope(attention_factor=1.0),
+                "no-rope-scaling": change(rope_parameters=lambda c: {
+                    k: v for k, v in c.rope_parameters.items() if k in ("rope_theta", "original_max_position_embeddings", "llama_4_scaling_beta")
+                } | dict(rope_type="default"))},
     gemma2={**WINDOWS, **PAIRS, **GEMMA, "no-softcap": change(attn_logit_softcapping=None),
             "no-logit-softcap": change(final_logit_softcapping=None)},
     gemma3={**WINDOWS, **PAIRS, **GEMMA, "no-qk-norm": weights(without_qk_norm),
@@ -293,6 +304,9 @@ def spellings(name, config):
             max_window_layers=4))
     if name == "mistral":
         return dict(old=common | keep("rms_norm_eps", "hidden_act", "head_dim", "sliding_window") | dict(rope_theta=10000.0))
+    if name == "ministral3":  # Ministral-3-8B-Base-2512's text_config has both names of the kind
+        return dict(both=common | keep("rms_norm_eps", "hidden_act", "head_dim", "sliding_window") | dict(
+            rope_parameters={**config.rope_parameters, "type": "yarn", "max_position_embeddings": 256}))
     if name == "gemma2":
         return dict(old=common | keep("rms_norm_eps", "head_dim", "sliding_window", "query_pre_attn_scalar", "attn_logit_softcapping",
                                       "final_logit_softcapping", "hidden_activation") | dict(

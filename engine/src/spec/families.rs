@@ -6,8 +6,8 @@ use serde_json::{Map, Value};
 
 use super::keys::{IRRELEVANT_HF, Keys};
 use super::{
-    ModelSpec, cohere2, deepseek_v2, deepseek_v3, gemma2, gemma3, gpt_oss, llama, llama4, mistral,
-    mixtral, phi3, qwen2, qwen3, qwen3_moe,
+    ModelSpec, cohere2, deepseek_v2, deepseek_v3, gemma2, gemma3, gpt_oss, llama, llama4,
+    ministral3, mistral, mixtral, phi3, qwen2, qwen3, qwen3_moe,
 };
 use crate::format::gguf::{Array, Metadata};
 use crate::{Error, Result};
@@ -67,6 +67,13 @@ pub const FAMILIES: &[Family] = &[
         examples: "Mistral 7B, Nemo, Small; Mistral Small 3.1 and later",
         from_hf: mistral::from_hf,
         from_gguf: mistral::from_gguf,
+    },
+    Family {
+        hf: "ministral3",
+        gguf: "mistral3",
+        examples: "Ministral 3, Devstral 2",
+        from_hf: ministral3::from_hf,
+        from_gguf: ministral3::from_gguf,
     },
     Family {
         hf: "qwen2",
@@ -144,6 +151,7 @@ const IMPLIED_BY_GGUF: &[(&str, &str)] = &[
     ),
     ("llama", "no window (Mistral 7B), no biases"),
     ("mistral", "no window"),
+    ("ministral3", "no window, mscale is 1"),
     ("qwen2", "no windows on later layers"),
     ("qwen3", "no windows on later layers, no biases"),
     ("mixtral", "no window"),

@@ -33,6 +33,7 @@ pub fn from_hf(source: &HfSource<'_>) -> Result<ModelSpec> {
     let n_experts = keys.opt_size("num_local_experts")?.unwrap_or(16);
     let n_used = keys.opt_size("num_experts_per_tok")?.unwrap_or(1);
     let temperature = Temperature {
+        offset: 1,
         floor: keys.positive_or("floor_scale", 8192.0)?,
         scale: keys.opt_number("attn_scale")?.unwrap_or(0.1),
     };
@@ -70,6 +71,7 @@ pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
         qk_norm: n != 128,
         bias: false,
         temperature: Some(Temperature {
+            offset: 1,
             floor: 8192.0,
             scale: 0.1,
         }),

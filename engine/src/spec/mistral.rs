@@ -3,14 +3,15 @@
 //!
 //! Sources: `MistralForCausalLM` and `Mistral3ForConditionalGeneration` in transformers. llama.cpp's converter writes the
 //! first as `llama` and the second as `mistral3`, permutes the rows of Q and K so that pairs are interleaved, and leaves
-//! the window out.
+//! the window out. A `mistral3` with a temperature is a Ministral 3.
 
 use serde_json::json;
 
 use super::families::{GgufSource, HfSource};
 use super::sizes::Sizes;
 use super::{
-    Activation, Attention, LayerSpec, Mask, ModelSpec, Norm, NormKind, Pairing, Rope, rope,
+    Activation, Attention, LayerSpec, Mask, ModelSpec, Norm, NormKind, Pairing, Rope, ministral3,
+    rope,
 };
 use crate::Result;
 
@@ -44,6 +45,9 @@ pub fn from_hf(source: &HfSource<'_>) -> Result<ModelSpec> {
 
 /// From GGUF metadata (`mistral3`).
 pub fn from_gguf(source: &GgufSource<'_>) -> Result<ModelSpec> {
+    if source.keys.get("attention.temperature_scale").is_some() {
+        return ministral3::from_gguf(source);
+    }
     let sizes = Sizes::from_gguf(source, NormKind::Rms)?;
     let factors = source.rope_factors.as_deref();
     let pairing = Pairing::Interleaved;

@@ -28,6 +28,7 @@ mod llama;
 mod llama4;
 mod llama4_layers;
 mod longrope;
+mod ministral3;
 mod mistral;
 mod mixtral;
 mod phi3;
@@ -296,9 +297,11 @@ pub enum QkNormOrder {
     AfterRope,
 }
 
-/// `q *= 1 + scale * ln(1 + floor((pos + 1) / floor))` (Llama 4; Llama4TextAttention in transformers).
+/// `q *= 1 + scale * ln(1 + floor((pos + offset) / floor))` (Llama4TextAttention and Ministral3Attention in transformers).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Temperature {
+    /// Added to the position: 1 in Llama 4, 0 in Ministral 3.
+    pub offset: usize,
     /// Tokens a step.
     pub floor: f64,
     /// Height of the steps.
@@ -309,12 +312,18 @@ impl Temperature {
     /// The factor on the query at `pos` (0-based).
     ///
     /// ```
-    /// let t = fathom_engine::spec::Temperature { floor: 8192.0, scale: 0.1 };
+    /// let t = fathom_engine::spec::Temperature { offset: 1, floor: 8192.0, scale: 0.1 };
     /// assert_eq!(t.factor(8190), 1.0);
     /// assert!((t.factor(8191) - 1.0693).abs() < 1e-4);
     /// ```
     pub fn factor(&self, pos: usize) -> f32 {
-        (1.0 + self.scale * (1.0 + ((pos as f64 + 1.0) / self.floor).floor()).ln()) as f32
+        let step = ((pos + self.offset) as f64 / self.floor).floor();
+        (1.0 + self.scale * (1.0 + step).ln()) as f32
+    }
+
+    /// The first position of the `n`th step.
+    pub fn start(&self, n: usize) -> usize {
+        ((n as f64 * self.floor).ceil() as usize).saturating_sub(self.offset)
     }
 }
 

@@ -42,15 +42,40 @@ family!(qwen3, "logits.safetensors");
 // The window is not in the file.
 family!(mistral, "logits_gguf.safetensors");
 family!(mistral3, "logits.safetensors");
+family!(ministral3, "logits.safetensors");
 // What the scores are divided by is not in the file.
 family!(gemma2, "logits_gguf.safetensors");
 family!(gemma3, "logits_gguf.safetensors");
 
 #[test]
 fn spellings_of_dense_families_read_alike() {
-    for name in ["cohere2", "qwen2", "qwen3", "mistral", "gemma2", "gemma3"] {
+    for name in [
+        "cohere2",
+        "qwen2",
+        "qwen3",
+        "mistral",
+        "ministral3",
+        "gemma2",
+        "gemma3",
+    ] {
         all_read_alike(name);
     }
+}
+
+/// Llama 4 counts positions from one where it divides them, and so would step a token early.
+#[test]
+fn ministral3_does_not_step_where_llama4_does() {
+    let mut model = open(&golden("ministral3"));
+    let mut spec = model.spec.clone();
+    for layer in &mut spec.layers {
+        let temperature = layer.attention.temperature.as_mut();
+        temperature.expect("one in every layer").offset = 1;
+    }
+    model = model.with_spec(spec).unwrap();
+    let reference = Reference::read(&golden("ministral3/logits.safetensors"));
+    let found = reference.compare(&model);
+    let first: Vec<_> = found.iter().map(|c| c.first_off()).collect();
+    assert_eq!(first, [None, None, Some(15)]);
 }
 
 /// `text_config` without what equals its class's defaults, prefixes, a vision tower beside it, older keys.
