@@ -170,6 +170,14 @@ const IMPLIED_BY_GGUF: &[(&str, &str)] = &[
     ),
 ];
 
+/// The text model of a model with a vision tower, by the latter's `model_type`, where `text_config` does not say: the default
+/// of transformers' classes.
+const TEXT_MODELS: &[(&str, &str)] = &[
+    ("llama4", "llama4_text"),
+    ("gemma3", "gemma3_text"),
+    ("mistral3", "mistral"),
+];
+
 /// What was taken for granted of a GGUF file's model, by [`ModelSpec::family`]: for people.
 pub fn implied_by_gguf(family: &str) -> Option<&'static str> {
     let row = IMPLIED_BY_GGUF.iter().find(|(name, _)| *name == family)?;
@@ -276,7 +284,10 @@ fn from_hf(
     let keys = Keys::new(file, prefix, inner);
     keys.irrelevant(IRRELEVANT_HF);
     keys.irrelevant(&["text_config", "quantization_config"]);
-    let model_type = keys.opt_str("model_type")?.unwrap_or("nothing");
+    let whole = outer.opt_str("model_type")?;
+    let implied = TEXT_MODELS.iter().find(|(outer, _)| Some(*outer) == whole);
+    let implied = implied.filter(|_| !prefix.is_empty()).map(|row| row.1);
+    let model_type = keys.opt_str("model_type")?.or(implied).unwrap_or("nothing");
     let family = FAMILIES
         .iter()
         .find(|f| f.hf == model_type)

@@ -1,6 +1,8 @@
 //! The dense families: transformers' logits from both formats, other spellings, and faults that must show.
 
+use fathom_engine::Model;
 use fathom_tests::{Reference, golden, logits_at, open};
+use serde_json::Value;
 
 use crate::faults::every_fault_shows_where_it_must;
 use crate::logits::matches;
@@ -85,5 +87,46 @@ fn gemma3_nested_download_reads_alike() {
     let (flat, nested) = (open(&golden("gemma3")), open(&golden("gemma3_nested")));
     for prompt in &reference.prompts {
         assert!(logits_at(&nested, prompt, 0) == logits_at(&flat, prompt, 0));
+    }
+}
+
+/// A `text_config` that does not say what it is: the model around it does.
+#[test]
+fn text_config_without_model_type_reads_alike() {
+    for (name, outer) in [
+        ("llama4_nested", "llama4"),
+        ("gemma3_nested", "gemma3"),
+        ("mistral3", "mistral3"),
+    ] {
+        let folder = golden(name);
+        let scratch = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                std::fs::copy(&path, scratch.path().join(path.file_name().unwrap())).unwrap();
+            }
+        }
+        let config = scratch.path().join("config.json");
+        let mut json: Value = serde_json::from_slice(&std::fs::read(&config).unwrap()).unwrap();
+        assert_eq!(json["model_type"], outer);
+        let inner = json["text_config"].as_object_mut().unwrap();
+        inner
+            .remove("model_type")
+            .expect("a model_type to leave out");
+        std::fs::write(&config, json.to_string()).unwrap();
+        let prompt: Vec<u32> = (1..40).collect();
+        let (read, expected) = (open(scratch.path()), open(&folder));
+        assert!(
+            logits_at(&read, &prompt, 0) == logits_at(&expected, &prompt, 0),
+            "{name}"
+        );
+        // With nothing around that says it either, there is one clear error.
+        json["model_type"] = "llava".into();
+        std::fs::write(&config, json.to_string()).unwrap();
+        let error = Model::open(scratch.path(), false).expect_err("an error");
+        assert!(
+            error.to_string().contains("text_config.model_type"),
+            "{error}"
+        );
     }
 }
