@@ -137,7 +137,7 @@ impl State<'_> {
                 let one_name = all.iter().all(|h| self.hypotheses[*h].fault() == name);
                 match (&fitting[..], one_name) {
                     ([_, ..], true) => Some(self.told(Kind::Fault, &fitting)),
-                    ([_, ..], false) if self.spent => Some(self.told(Kind::Class, &fitting)),
+                    ([_, ..], false) if self.spent => Some(self.told(Kind::Class, all)),
                     ([], _) if self.spent => Some(self.told(Kind::Other, &[])),
                     _ => None,
                 }
