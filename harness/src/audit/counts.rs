@@ -9,7 +9,7 @@ use serde_json::Map;
 
 use crate::Result;
 use crate::endpoint::{
-    Capabilities, Chat, Completion, Endpoint, Failure, Message, Prompt, Sampling,
+    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Kind, Message, Prompt, Sampling,
 };
 use crate::opened::Opened;
 
@@ -92,7 +92,7 @@ pub fn counts(opened: &Opened) -> Result<Vec<Count>> {
 /// Asks for each count that the service can be asked for.
 ///
 /// # Errors
-/// When it does not answer.
+/// When somebody asks to stop.
 pub fn count(
     endpoint: &Endpoint,
     can: &Capabilities,
@@ -112,17 +112,26 @@ pub fn count(
                 };
                 chat.messages.insert(0, message);
             }
-            endpoint.chat(&chat)?
+            endpoint.chat(&chat)
         } else {
-            endpoint.complete(&Completion::new(Prompt::Text(c.text.clone()), sampling))?
+            endpoint.complete(&Completion::new(Prompt::Text(c.text.clone()), sampling))
         };
         Ok(Counted {
             what: c.what.clone(),
             expected: c.expected,
-            told: done.usage.map(|u| u.prompt_tokens),
+            told: told(done)?,
         })
     });
     counted.collect()
+}
+
+/// What was billed; nothing where the service does not answer, unless nobody is to be asked any more.
+fn told(done: Result<Completed, Failure>) -> Result<Option<u64>, Failure> {
+    match done {
+        Ok(done) => Ok(done.usage.map(|u| u.prompt_tokens)),
+        Err(failure) if failure.kind == Kind::Interrupted => Err(failure),
+        Err(_) => Ok(None),
+    }
 }
 
 impl Counted {

@@ -90,7 +90,7 @@ impl Kind {
 pub struct Asked {
     /// The text; the question stands at its end.
     pub text: String,
-    /// The number that is asked for; it stands in the text once.
+    /// The number that is asked for; in a story it stands once.
     pub value: String,
 }
 

@@ -176,23 +176,26 @@ pub fn run(args: &Args) -> Result<()> {
             }
         }
     };
+    if let (0, Some(why)) = (session.process.requests(), failures.last()) {
+        return Err(Error::Unfinished(format!("audit: {why}")));
+    }
     let repeated = match (verdict.verdict, session.put.first()) {
         (Kind::Same, Some(&probe)) => {
-            let again = observe(
-                &endpoint,
-                &can,
-                told,
-                shape,
-                &table.probes[probe],
-                &pack.bytes,
-            )?;
+            let probe_again = &table.probes[probe];
             let first = session.observed.iter().find(|o| o.0 == probe);
-            first.and_then(|(_, first)| apart(first, &again.values))
+            match observe(&endpoint, &can, told, shape, probe_again, &pack.bytes) {
+                Ok(again) => first.and_then(|(_, first)| apart(first, &again.values)),
+                Err(failure) => {
+                    failures.push(format!("{} again: {}", probe_again.name, failure.why));
+                    None
+                }
+            }
         }
         _ => None,
     };
     let audit = Audit {
-        advertised: endpoint.context()?,
+        // What was found out is not lost where this is not told.
+        advertised: endpoint.context().ok().flatten(),
         rungs: &rungs,
         repeated,
         host: endpoint.host(),
