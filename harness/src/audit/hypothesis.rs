@@ -3,6 +3,7 @@
 use fathom_engine::Model;
 use fathom_engine::reach::first_difference;
 use fathom_engine::variant::Variant;
+use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::prompt::PromptEdit;
@@ -20,9 +21,6 @@ pub struct Hypothesis {
     pub summary: String,
     /// The first position whose logits can differ.
     pub first: usize,
-    /// How much another program's version of the same may differ from ours, as a share of its effect: what rounds numbers
-    /// does so in many ways, what leaves a step out in one.
-    pub tolerance: f64,
 }
 
 /// What is done, for the engine.
@@ -36,8 +34,6 @@ pub enum Edit {
     Prompt(PromptEdit),
     /// Another checkpoint.
     Checkpoint(Box<Model>),
-    /// Nothing, in other numerics.
-    Engine(Honest),
 }
 
 /// Of these, other programs' versions differ from ours: roundings have many spellings.
@@ -73,6 +69,21 @@ impl Honest {
     }
 }
 
+impl Honest {
+    /// The one that is furthest from the reference: bf16 throughout.
+    pub fn noisiest() -> Self {
+        HONEST[0]
+    }
+
+    /// What becomes of a logit before it is told.
+    pub fn told(self) -> fn(f32) -> f32 {
+        match self.bf16_logits {
+            true => |logit| bf16::from_f32(logit).to_f32(),
+            false => |logit| logit,
+        }
+    }
+}
+
 impl Hypothesis {
     /// Nothing was done.
     pub fn sound() -> Self {
@@ -80,7 +91,15 @@ impl Hypothesis {
             name: SOUND.to_owned(),
             summary: "the model as the reference has it".to_owned(),
             first: usize::MAX,
-            tolerance: TOLERANCE,
+        }
+    }
+
+    /// How much another program's version of the same may differ from ours, as a share of its effect: what rounds numbers
+    /// does so in many ways, what leaves a step out in one.
+    pub fn tolerance(&self) -> f64 {
+        match self.rounds() {
+            true => ROUNDING_TOLERANCE,
+            false => TOLERANCE,
         }
     }
 
@@ -100,54 +119,46 @@ impl Hypothesis {
     }
 
     /// Of a fault of the catalogue, where it changes something of the model.
-    fn of_variant(variant: &Variant, model: &Model) -> Option<Self> {
+    pub fn of_variant(variant: &Variant, model: &Model) -> Option<Self> {
         let first = match variant.spec(&model.spec) {
             Some(faulty) => first_difference(&model.spec, &faulty)?,
             None if variant.rounds_weights(model) => 0,
             None => return None,
         };
-        let rounds = ROUNDINGS.contains(&variant.name());
         Some(Self {
             name: variant.to_string(),
             summary: variant.summary().to_owned(),
             first,
-            tolerance: if rounds {
-                ROUNDING_TOLERANCE
-            } else {
-                TOLERANCE
-            },
         })
     }
 
-    fn of_prompt(edit: &PromptEdit) -> Self {
+    /// Of an edit of the prompt.
+    pub fn of_prompt(edit: &PromptEdit) -> Self {
         Self {
             name: edit.to_string(),
             summary: edit.summary().to_owned(),
             first: 0,
-            tolerance: TOLERANCE,
         }
     }
 }
 
-/// All that is held possible of a model, sound first; `prompts` are the edits that apply to its prompts, `suspects` other
-/// checkpoints with their names.
+/// Sound, and the catalogue's faults that change something of a model.
+pub fn faults(model: &Model) -> Vec<(Hypothesis, Edit)> {
+    let faults = Variant::all().into_iter().filter_map(|variant| {
+        let hypothesis = Hypothesis::of_variant(&variant, model)?;
+        Some((hypothesis, Edit::Variant(variant)))
+    });
+    std::iter::once((Hypothesis::sound(), Edit::None))
+        .chain(faults)
+        .collect()
+}
+
+/// Other checkpoints that may be in a model's place, with their names.
 ///
 /// # Errors
 /// A suspect with another vocabulary.
-pub fn catalogue(
-    model: &Model,
-    prompts: Vec<PromptEdit>,
-    suspects: Vec<(String, Model)>,
-) -> Result<Vec<(Hypothesis, Edit)>> {
-    let mut all = vec![(Hypothesis::sound(), Edit::None)];
-    for variant in Variant::all() {
-        if let Some(hypothesis) = Hypothesis::of_variant(&variant, model) {
-            all.push((hypothesis, Edit::Variant(variant)));
-        }
-    }
-    let prompts = prompts.into_iter();
-    all.extend(prompts.map(|edit| (Hypothesis::of_prompt(&edit), Edit::Prompt(edit))));
-    for (name, suspect) in suspects {
+pub fn suspects(model: &Model, others: Vec<(String, Model)>) -> Result<Vec<(Hypothesis, Edit)>> {
+    let hypotheses = others.into_iter().map(|(name, suspect)| {
         let (found, expected) = (suspect.spec.n_vocab, model.spec.n_vocab);
         if found != expected {
             let expected = format!("{expected}, as the reference has");
@@ -157,11 +168,10 @@ pub fn catalogue(
             name: format!("model={name}"),
             summary: "another model".to_owned(),
             first: 0,
-            tolerance: TOLERANCE,
         };
-        all.push((hypothesis, Edit::Checkpoint(Box::new(suspect))));
-    }
-    Ok(all)
+        Ok((hypothesis, Edit::Checkpoint(Box::new(suspect))))
+    });
+    hypotheses.collect()
 }
 
 /// The reference with what a provider says openly: `kv=q8_0,weights=q4_k_m`.
@@ -205,7 +215,7 @@ mod tests {
     fn the_catalogue_of_the_built_in_model_has_its_faults_once_and_no_other_familys() -> Result<()>
     {
         let model = builtin::open()?;
-        let all = catalogue(&model, Vec::new(), Vec::new())?;
+        let all = faults(&model);
         let names: Vec<&str> = all.iter().map(|(h, _)| &*h.name).collect();
         assert_eq!(names[0], SOUND);
         for there in [

@@ -18,7 +18,7 @@ use crate::audit::table::Table;
 use crate::{Error, Result};
 
 /// The format's version.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const NAME: &str = "fathom_audit_pack";
 
 /// A table with what an audit needs beside it.
@@ -188,6 +188,10 @@ impl Pack {
         table.predicted = std::iter::once(split(sound.clone()))
             .chain(others)
             .collect();
+        if table.noise.len() != table.hypotheses.len() {
+            let found = format!("{} numbers", table.noise.len());
+            return Err(wrong("noise", found, "one of each hypothesis"));
+        }
         if table.predicted.len() != table.hypotheses.len() {
             let expected = format!(
                 "{} rows, as there are hypotheses but for sound",
@@ -251,6 +255,7 @@ mod tests {
                     vec![vec![-0.1, f32::NAN, -1.5, -2.0]; 2],
                 ],
                 honest: vec![vec![vec![-0.1, -0.2, -1.0, -2.25]; 2]],
+                noise: vec![1.0, 1.5],
             },
             bytes: [(7, vec![0xe2, 0x80]), (8, b"x".to_vec())].into(),
             model: [("name".to_owned(), Value::from("m"))].into(),

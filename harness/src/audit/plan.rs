@@ -57,7 +57,7 @@ impl<'a> Plan<'a> {
         let table = self.table;
         let sound = &table.predicted[0][probe];
         let truth = &table.predicted[g][probe];
-        let tolerance = [h, g].map(|i| table.hypotheses[i].tolerance);
+        let tolerance = [h, g].map(|i| table.hypotheses[i].tolerance());
         // What another program rounds otherwise may hide in the noise of the noisiest honest engine, which in service is
         // about twice as far as ours.
         let hides = g == 0 && table.hypotheses[h].rounds();

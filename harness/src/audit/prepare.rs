@@ -3,7 +3,7 @@
 use fathom_engine::Model;
 
 use crate::audit::counts::counts;
-use crate::audit::hypothesis::{self, Hypothesis};
+use crate::audit::hypothesis::{self, Edit, Hypothesis};
 use crate::audit::observe::Bytes;
 use crate::audit::probe::{Kind, Probe, ask};
 use crate::audit::prompt::PromptEdit;
@@ -52,11 +52,7 @@ pub fn table(
         .tokenizer
         .bos()
         .filter(|bos| empty.first() == Some(bos));
-    let system = match wanted.shape {
-        Shape::Raw => None,
-        Shape::Chat => system_message(opened)?,
-    };
-    let catalogue = hypothesis::catalogue(&opened.model, PromptEdit::all(bos, system), suspects)?;
+    let mut catalogue = hypothesis::faults(&opened.model);
     let longest = wanted.length.unwrap_or_else(|| length(&catalogue));
     let longest = longest.min(wanted.most.saturating_sub(empty.len() + 32));
     let mut probes = Vec::new();
@@ -93,13 +89,28 @@ pub fn table(
             ..Probe::default()
         });
     }
+    let lengths: Vec<usize> = probes.iter().map(|p| p.ids.len()).collect();
+    let (system, templates) = match wanted.shape {
+        Shape::Raw => (None, Vec::new()),
+        Shape::Chat => (system_message(opened)?, templates(opened, bos)?),
+    };
+    let mut edits = PromptEdit::all(bos, system, &lengths);
+    edits.extend(templates);
+    // What changes no prompt is no hypothesis.
+    edits.retain(|edit| {
+        let mut probes = probes.iter();
+        probes.any(|p| edit.apply(&p.ids, p.body.clone()).is_some())
+    });
+    let edits = edits.into_iter();
+    catalogue.extend(edits.map(|edit| (Hypothesis::of_prompt(&edit), Edit::Prompt(edit))));
+    catalogue.extend(hypothesis::suspects(&opened.model, suspects)?);
     let mut table = making.table(wanted.shape, wanted.scored, catalogue, probes, &opened.stop)?;
     table.counts = counts(opened)?;
     Ok(table)
 }
 
 /// Tokens that every fault of the model's own has room to show in.
-fn length(catalogue: &[(Hypothesis, hypothesis::Edit)]) -> usize {
+fn length(catalogue: &[(Hypothesis, Edit)]) -> usize {
     let firsts = catalogue
         .iter()
         .map(|(h, _)| h.first)
@@ -125,9 +136,52 @@ fn system_message(opened: &Opened) -> Result<Option<(usize, Vec<u32>)>> {
     Ok((same && more > 0).then_some((at, inserted)))
 }
 
-/// Bytes of all tokens that a table looks at.
+/// Templates that services put in the place of the model's own: none at all, that of others, the own one without the turn of
+/// the assistant.
+fn templates(opened: &Opened, bos: Option<u32>) -> Result<Vec<PromptEdit>> {
+    let turn = |own: bool| {
+        let message = vec![fathom_engine::chat::Message::new("user", "")];
+        opened.conversation(message, own, &serde_json::Map::new())
+    };
+    let with_bos = |text: &str| -> Result<Vec<u32>> {
+        let ids = opened.tokenizer.encode_special(text)?;
+        Ok(bos.into_iter().chain(ids).collect())
+    };
+    let mut all = Vec::new();
+    for (name, before, after) in [
+        ("none", "", ""),
+        (
+            "chatml",
+            "<|im_start|>user\n",
+            "<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        ("llama2", "[INST] ", " [/INST]"),
+        (
+            "llama3",
+            "<|start_header_id|>user<|end_header_id|>\n\n",
+            "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
+        ),
+    ] {
+        all.push(PromptEdit::Template {
+            name,
+            before: with_bos(before)?,
+            after: opened.tokenizer.encode_special(after)?,
+        });
+    }
+    // Of the text nothing is there, so that what is left stands around it.
+    let (whole, open) = (turn(true)?, turn(false)?);
+    if let Some(turn) = whole.strip_prefix(&open[..]).filter(|t| !t.is_empty()) {
+        all.push(PromptEdit::NoTurn(turn.to_vec()));
+    }
+    Ok(all)
+}
+
+/// Bytes of all tokens that a table looks at, and of the prompts': a service that echoes fewer of them is understood.
 pub fn bytes(opened: &Opened, table: &Table) -> Bytes {
-    let ids = table.probes.iter().flat_map(|p| p.tail.iter().flatten());
+    let ids = table
+        .probes
+        .iter()
+        .flat_map(|p| p.tail.iter().flatten().chain(&p.ids));
     ids.map(|id| (*id, opened.tokenizer.decode_bytes(&[*id])))
         .collect()
 }

@@ -24,8 +24,6 @@ const KAPPA: f64 = 0.3;
 const UNKNOWN: f64 = 3.0;
 /// What another program rounds is as far from our rounding of it as both effects together, and may have more effect.
 const SPELLED: f64 = 2.0;
-/// Honest noise grows where a fault has led the model astray, by a share of the fault's effect.
-const AMPLIFIED: f64 = 0.25;
 /// Scale of the logarithm of an honest distance.
 const SPREAD: f64 = 0.5;
 
@@ -42,7 +40,6 @@ pub fn other_spelling(distance: f64, effect: f64) -> bool {
 /// The bets against every hypothesis.
 #[derive(Clone, Debug)]
 pub struct Process {
-    tolerance: Vec<f64>,
     /// Per request, `[g][h]`: log of the ratio of g to h.
     ratios: Vec<Vec<Vec<f64>>>,
     /// Per request and hypothesis: log of the e-value of being too far from it.
@@ -73,7 +70,7 @@ impl Evidence {
     pub fn of_numbers(table: &Table, probe: usize, values: &[(usize, f64)]) -> Self {
         let all: Vec<usize> = (0..table.hypotheses.len()).collect();
         let seen = Seen::of(table, probe, values, &all);
-        let tolerance: Vec<f64> = table.hypotheses.iter().map(|h| h.tolerance).collect();
+        let tolerance: Vec<f64> = table.hypotheses.iter().map(Hypothesis::tolerance).collect();
         let n = all.len();
         let mut ratios = vec![vec![0.0; n]; n];
         let pairs: Vec<(usize, usize)> = (0..n)
@@ -107,10 +104,11 @@ impl Evidence {
         let honest = UNKNOWN * seen.honest_distance();
         let far = (0..n).map(|h| {
             let own = match table.hypotheses[h].rounds() {
-                true => SPELLED * effects[h],
-                false => AMPLIFIED * effects[h],
+                true => honest.max(SPELLED * effects[h]),
+                // Where a fault has led the model astray, honest noise is another.
+                false => honest * table.noise[h].max(1.0),
             };
-            (seen.distance(h) / honest.max(own)).max(1e-9).ln()
+            (seen.distance(h) / own).max(1e-9).ln()
         });
         Self {
             ratios,
@@ -131,13 +129,12 @@ impl Evidence {
 }
 
 impl Process {
-    /// Before the first request.
-    pub fn new(hypotheses: &[Hypothesis]) -> Self {
+    /// Before the first request, against so many hypotheses.
+    pub fn new(hypotheses: usize) -> Self {
         Self {
-            tolerance: hypotheses.iter().map(|h| h.tolerance).collect(),
             ratios: Vec::new(),
             surprise: Vec::new(),
-            peak: vec![0.0; hypotheses.len()],
+            peak: vec![0.0; hypotheses],
             history: Vec::new(),
             far: Vec::new(),
             divergence: Vec::new(),
@@ -167,11 +164,11 @@ impl Process {
 
     /// Log of what the bet against `h` is worth now.
     fn worth(&self, h: usize) -> f64 {
-        let others = (self.tolerance.len() - 1).max(1) as f64;
+        let others = (self.peak.len() - 1).max(1) as f64;
         let mut parts = vec![SURPRISE.ln() + self.surprise.iter().map(|r| r[h]).sum::<f64>()];
         let pure = ((1.0 - SURPRISE - MIXTURES) / others).ln();
         let mixed = (MIXTURES / (others * SHARES.len() as f64)).ln();
-        for g in (0..self.tolerance.len()).filter(|g| *g != h) {
+        for g in (0..self.peak.len()).filter(|g| *g != h) {
             parts.push(pure + self.ratio(g, h));
             for share in SHARES {
                 let pair = if h == 0 { g } else { h };

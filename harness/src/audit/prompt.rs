@@ -21,24 +21,55 @@ pub enum PromptEdit {
     DoubleBos(u32),
     /// The BOS token is missing.
     NoBos(u32),
-    /// A share of the text is left out.
-    Cut(Part, f64),
+    /// Some of the text is left out.
+    Cut(Part, Amount),
+    /// Other tokens around the text than the model's template has.
+    Template {
+        /// `none`, `chatml`, ..
+        name: &'static str,
+        /// Tokens before the text.
+        before: Vec<u32>,
+        /// Tokens behind it.
+        after: Vec<u32>,
+    },
+    /// The tokens that begin the assistant's turn are missing at the end.
+    NoTurn(Vec<u32>),
     /// Something unasked stands at this place: a system message of the service's own.
     Inserted(usize, Vec<u32>),
 }
 
-/// Shares that are left out, of which one is told by the others' failure to predict it.
+/// How much is left out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Amount {
+    /// A share of the text.
+    Share(f64),
+    /// All beyond so many tokens of the whole prompt.
+    Beyond(usize),
+}
+
+/// Shares that are left out, and of the longest prompt those that a limit leaves.
 const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
 
 impl PromptEdit {
-    /// The edits that apply where a prompt begins with `bos`, or has none; `system` is what a usual
-    /// system message adds, and where.
-    pub fn all(bos: Option<u32>, system: Option<(usize, Vec<u32>)>) -> Vec<Self> {
+    /// The edits that apply where a prompt begins with `bos`, or has none; `system` is what a usual system message adds, and
+    /// where; `lengths` are those of the prompts.
+    pub fn all(
+        bos: Option<u32>,
+        system: Option<(usize, Vec<u32>)>,
+        lengths: &[usize],
+    ) -> Vec<Self> {
+        let shortest = lengths.iter().copied().min().unwrap_or(0);
+        let longest = lengths.iter().copied().max().unwrap_or(0);
         let mut all = Vec::new();
         all.extend(bos.map(Self::DoubleBos));
         all.extend(bos.map(Self::NoBos));
         for part in [Part::Start, Part::Middle, Part::End] {
-            all.extend(SHARES.map(|share| Self::Cut(part, share)));
+            all.extend(SHARES.map(|share| Self::Cut(part, Amount::Share(share))));
+            // Where all prompts are of a length, a limit is a share.
+            if shortest < longest {
+                let kept = SHARES.map(|share| (longest as f64 * share) as usize);
+                all.extend(kept.map(|n| Self::Cut(part, Amount::Beyond(n))));
+            }
         }
         all.extend(system.map(|(at, ids)| Self::Inserted(at, ids)));
         all
@@ -52,6 +83,8 @@ impl PromptEdit {
             Self::Cut(Part::Start, _) => "the beginning of the prompt left out",
             Self::Cut(Part::Middle, _) => "the middle of the prompt left out",
             Self::Cut(Part::End, _) => "the end of the prompt left out",
+            Self::Template { .. } => "another chat template than the model's",
+            Self::NoTurn(_) => "the prompt without the beginning of the assistant's turn",
             Self::Inserted(..) => "a system message that nobody sent",
         }
     }
@@ -67,8 +100,11 @@ impl PromptEdit {
         match self {
             Self::DoubleBos(bos) if ids.first() == Some(bos) => own.insert(0, (*bos, None)),
             Self::NoBos(bos) if ids.first() == Some(bos) => drop(own.remove(0)),
-            Self::Cut(part, share) => {
-                let n = (body.len() as f64 * share).round() as usize;
+            Self::Cut(part, amount) => {
+                let n = match amount {
+                    Amount::Share(share) => (body.len() as f64 * share).round() as usize,
+                    Amount::Beyond(kept) => ids.len().saturating_sub(*kept),
+                };
                 if n == 0 || n >= body.len() {
                     return None;
                 }
@@ -79,6 +115,14 @@ impl PromptEdit {
                 };
                 own.drain(first..first + n);
             }
+            Self::Template { before, after, .. } => {
+                let around = |ids: &[u32]| -> Vec<_> { ids.iter().map(|id| (*id, None)).collect() };
+                let text = own.get(body)?.to_vec();
+                let edited = [around(before), text, around(after)].concat();
+                let same = edited.iter().map(|(id, _)| id).eq(ids);
+                return (!same && !edited.is_empty()).then_some(edited);
+            }
+            Self::NoTurn(turn) if ids.ends_with(turn) => own.truncate(ids.len() - turn.len()),
             Self::Inserted(at, system) if *at <= own.len() && !system.is_empty() => {
                 own.splice(*at..*at, system.iter().map(|id| (*id, None)));
             }
@@ -93,9 +137,19 @@ impl fmt::Display for PromptEdit {
         match self {
             Self::DoubleBos(_) => f.write_str("double-bos"),
             Self::NoBos(_) => f.write_str("no-bos"),
-            Self::Cut(Part::Start, share) => write!(f, "cut-start={share}"),
-            Self::Cut(Part::Middle, share) => write!(f, "cut-middle={share}"),
-            Self::Cut(Part::End, share) => write!(f, "cut-end={share}"),
+            Self::Cut(part, amount) => {
+                let part = match part {
+                    Part::Start => "start",
+                    Part::Middle => "middle",
+                    Part::End => "end",
+                };
+                match amount {
+                    Amount::Share(share) => write!(f, "cut-{part}={share}"),
+                    Amount::Beyond(kept) => write!(f, "cut-{part}=beyond-{kept}"),
+                }
+            }
+            Self::Template { name, .. } => write!(f, "template={name}"),
+            Self::NoTurn(_) => f.write_str("no-assistant-turn"),
             Self::Inserted(..) => f.write_str("hidden-system"),
         }
     }
@@ -119,23 +173,45 @@ mod tests {
         assert_eq!(edited(PromptEdit::NoBos(1)), Some(vec![10, 11, 12, 13, 14]));
         assert_eq!(edited(PromptEdit::NoBos(2)), None);
         assert_eq!(
-            edited(PromptEdit::Cut(Part::Start, 0.5)),
+            edited(PromptEdit::Cut(Part::Start, Amount::Share(0.5))),
             Some(vec![1, 12, 13, 14])
         );
         assert_eq!(
-            edited(PromptEdit::Cut(Part::Middle, 0.5)),
+            edited(PromptEdit::Cut(Part::Middle, Amount::Share(0.5))),
             Some(vec![1, 10, 13, 14])
         );
         assert_eq!(
-            edited(PromptEdit::Cut(Part::End, 0.5)),
+            edited(PromptEdit::Cut(Part::End, Amount::Share(0.5))),
             Some(vec![1, 10, 11, 14])
         );
-        assert_eq!(edited(PromptEdit::Cut(Part::End, 0.01)), None);
+        assert_eq!(
+            edited(PromptEdit::Cut(Part::End, Amount::Share(0.01))),
+            None
+        );
+        // A limit counts what stands around the text, and leaves alone what is below it.
+        assert_eq!(
+            edited(PromptEdit::Cut(Part::Start, Amount::Beyond(4))),
+            Some(vec![1, 12, 13, 14])
+        );
+        assert_eq!(
+            edited(PromptEdit::Cut(Part::Start, Amount::Beyond(6))),
+            None
+        );
+        let template = |before: &[u32], after: &[u32]| PromptEdit::Template {
+            name: "other",
+            before: before.to_vec(),
+            after: after.to_vec(),
+        };
+        assert_eq!(
+            edited(template(&[2], &[3, 4])),
+            Some(vec![2, 10, 11, 12, 13, 3, 4])
+        );
+        assert_eq!(edited(template(&[1], &[14])), None);
         assert_eq!(
             edited(PromptEdit::Inserted(1, vec![7])),
             Some(vec![1, 7, 10, 11, 12, 13, 14])
         );
-        let cut = PromptEdit::Cut(Part::Middle, 0.5).apply(&ids, 1..5);
+        let cut = PromptEdit::Cut(Part::Middle, Amount::Share(0.5)).apply(&ids, 1..5);
         let places: Vec<_> = cut
             .into_iter()
             .flatten()

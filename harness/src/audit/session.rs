@@ -47,7 +47,7 @@ impl<'a> Session<'a> {
     pub fn new(plan: &'a Plan<'a>, terms: Terms, budget: Budget, probes: Vec<usize>) -> Self {
         let mut session = Self {
             table: plan.table,
-            process: Process::new(&plan.table.hypotheses),
+            process: Process::new(plan.table.hypotheses.len()),
             plan,
             terms,
             budget,

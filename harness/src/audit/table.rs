@@ -1,12 +1,14 @@
 //! What every hypothesis predicts of every probe, and how honest engines differ: all that an audit needs of a model.
 
+use std::cell::Cell;
+
 use fathom_engine::variant::Variant;
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
-use half::bf16;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::counts::Count;
-use crate::audit::hypothesis::{Edit, HONEST, Hypothesis};
+use crate::audit::evidence::Seen;
+use crate::audit::hypothesis::{Edit, HONEST, Honest, Hypothesis};
 use crate::audit::probe::Probe;
 use crate::backend::sample::{self, log_sum_exp};
 use crate::stop::Stop;
@@ -14,6 +16,8 @@ use crate::{Error, Result};
 
 /// Tokens that are looked at in each place of an answer.
 const TAIL: usize = 64;
+/// Probes on which the noise under a hypothesis is measured.
+const NOISE_PROBES: usize = 2;
 /// Tokens of an answer, at most.
 const PATH: usize = 16;
 
@@ -46,6 +50,9 @@ pub struct Table {
     /// The same of sound models in other numerics.
     #[serde(skip)]
     pub honest: Vec<Vec<Vec<f32>>>,
+    /// Of each hypothesis, how much further than under sound an honest engine is from what it predicts: where a fault has led
+    /// a model astray, small deviations grow, or do not.
+    pub noise: Vec<f64>,
 }
 
 /// What a table is made of.
@@ -73,71 +80,144 @@ impl Making<'_> {
         mut probes: Vec<Probe>,
         ends: &[u32],
     ) -> Result<Table> {
-        let total = probes.len() * (catalogue.len() + HONEST.len());
-        let mut done = 0;
+        let few = probes.len().min(NOISE_PROBES);
+        let total = probes.len() * (catalogue.len() + HONEST.len()) + few * catalogue.len();
+        let done = Cell::new(0);
+        let count = || {
+            done.set(done.get() + 1);
+            (self.progress)(done.get(), total);
+            self.stop.check()
+        };
         for probe in &mut probes {
             self.stop.check()?;
             self.answer(probe, ends)?;
         }
-        let mut sound: Vec<Vec<f32>> = Vec::new();
-        let mut all = |model: &Model, edit: &Edit, first: usize| -> Result<Vec<Vec<f32>>> {
-            let mut row = Vec::new();
-            for (i, probe) in probes.iter().enumerate() {
-                self.stop.check()?;
-                done += 1;
-                (self.progress)(done, total);
-                let edited = match edit {
-                    Edit::Prompt(edit) => edit.apply(&probe.ids, probe.body.clone()),
-                    // Nothing can show in so short a text.
-                    Edit::Variant(_) if first >= probe.ids.len() + probe.path.len() => None,
-                    _ => Some(plain(&probe.ids)),
-                };
-                row.push(match edited {
-                    None => sound[i].clone(),
-                    Some(prompt) => {
-                        let as_told: fn(f32) -> f32 = match edit {
-                            Edit::Engine(engine) if engine.bf16_logits => {
-                                |l| bf16::from_f32(l).to_f32()
-                            }
-                            _ => |l| l,
-                        };
-                        self.evaluate(model, probe, &prompt, scored, as_told)?
+        let mut table = Table {
+            shape,
+            scored,
+            counts: Vec::new(),
+            hypotheses: Vec::new(),
+            probes,
+            predicted: Vec::new(),
+            honest: Vec::new(),
+            noise: Vec::new(),
+        };
+        // The noisiest of honest engines under every hypothesis, on a few probes.
+        let noisy = Honest::noisiest();
+        let mut astray = Vec::new();
+        for (hypothesis, edit) in catalogue {
+            let faulty = self.faulty(&edit)?;
+            let model = faulty.as_ref().unwrap_or(self.model);
+            let own = as_is;
+            let row = self.row(&table, model, &edit, hypothesis.first, own, &count)?;
+            table.predicted.push(row);
+            let rounded = Variant::parse(noisy.variant)?.model(model)?;
+            let mut rows = Vec::new();
+            for p in 0..few {
+                count()?;
+                rows.push(match &rounded {
+                    Some(rounded) => {
+                        self.one(&table, p, rounded, &edit, hypothesis.first, noisy.told())?
                     }
+                    None => None,
                 });
             }
-            if sound.is_empty() {
-                sound.clone_from(&row);
-            }
-            Ok(row)
-        };
-        let (mut hypotheses, mut predicted) = (Vec::new(), Vec::new());
-        for (hypothesis, edit) in catalogue {
-            let faulty = match &edit {
-                Edit::Variant(variant) => variant.model(self.model)?,
-                Edit::Checkpoint(model) => Some((**model).clone()),
-                Edit::None | Edit::Prompt(_) | Edit::Engine(_) => None,
-            };
-            let model = faulty.as_ref().unwrap_or(self.model);
-            predicted.push(all(model, &edit, hypothesis.first)?);
-            hypotheses.push(hypothesis);
+            astray.push(rows);
+            table.hypotheses.push(hypothesis);
         }
-        let mut honest = Vec::new();
         for engine in HONEST {
             let variant = Variant::parse(engine.variant)?;
             // Another rounding of a cache that is rounded already is no other numerics.
             if let Some(model) = variant.model(self.model)? {
-                honest.push(all(&model, &Edit::Engine(engine), 0)?);
+                let row = self.row(&table, &model, &Edit::None, 0, engine.told(), &count)?;
+                table.honest.push(row);
             }
         }
-        Ok(Table {
-            shape,
-            scored,
+        table.noise = noise(&table, &astray);
+        Ok(table)
+    }
+
+    /// A table of these hypotheses and of sound, for the probes of another at these places: what was not thought of before.
+    ///
+    /// # Errors
+    /// As [`Making::table`].
+    pub fn extended(
+        &self,
+        table: &Table,
+        places: &[usize],
+        more: &[(Hypothesis, Edit)],
+    ) -> Result<Table> {
+        let of = |rows: &Vec<Vec<f32>>| places.iter().map(|p| rows[*p].clone()).collect();
+        let mut small = Table {
+            shape: table.shape,
+            scored: table.scored,
             counts: Vec::new(),
-            hypotheses,
-            probes,
-            predicted,
-            honest,
+            hypotheses: table.hypotheses[..1].to_vec(),
+            probes: places.iter().map(|p| table.probes[*p].clone()).collect(),
+            predicted: vec![of(&table.predicted[0])],
+            honest: table.honest.iter().map(of).collect(),
+            noise: vec![1.0],
+        };
+        for (hypothesis, edit) in more {
+            let faulty = self.faulty(edit)?;
+            let model = faulty.as_ref().unwrap_or(self.model);
+            let count = || self.stop.check();
+            let row = self.row(&small, model, edit, hypothesis.first, as_is, &count)?;
+            small.predicted.push(row);
+            small.hypotheses.push(hypothesis.clone());
+            small.noise.push(1.0);
+        }
+        Ok(small)
+    }
+
+    /// The model with an edit, where that is another.
+    fn faulty(&self, edit: &Edit) -> Result<Option<Model>> {
+        Ok(match edit {
+            Edit::Variant(variant) => variant.model(self.model)?,
+            Edit::Checkpoint(model) => Some((**model).clone()),
+            Edit::None | Edit::Prompt(_) => None,
         })
+    }
+
+    /// What a model predicts of every probe of a table.
+    fn row(
+        &self,
+        table: &Table,
+        model: &Model,
+        edit: &Edit,
+        first: usize,
+        told: fn(f32) -> f32,
+        count: &dyn Fn() -> Result<()>,
+    ) -> Result<Vec<Vec<f32>>> {
+        let probes = 0..table.probes.len();
+        let rows = probes.map(|p| {
+            count()?;
+            let row = self.one(table, p, model, edit, first, told)?;
+            // What cannot show is as sound is.
+            Ok(row.unwrap_or_else(|| table.predicted[0][p].clone()))
+        });
+        rows.collect()
+    }
+
+    /// What it predicts of one; nothing where it is sound's prediction.
+    fn one(
+        &self,
+        table: &Table,
+        p: usize,
+        model: &Model,
+        edit: &Edit,
+        first: usize,
+        told: fn(f32) -> f32,
+    ) -> Result<Option<Vec<f32>>> {
+        let probe = &table.probes[p];
+        let edited = match edit {
+            Edit::Prompt(edit) => edit.apply(&probe.ids, probe.body.clone()),
+            Edit::Variant(_) if first >= probe.ids.len() + probe.path.len() => None,
+            _ => Some(plain(&probe.ids)),
+        };
+        edited
+            .map(|prompt| self.evaluate(model, probe, &prompt, table.scored, told))
+            .transpose()
     }
 
     /// The reference's own answer to a probe becomes its path; what is probable in each place, its tail.
@@ -227,6 +307,28 @@ impl Making<'_> {
         })?;
         Ok(flat)
     }
+}
+
+/// Logits as they are.
+fn as_is(logit: f32) -> f32 {
+    logit
+}
+
+/// Of each hypothesis, how much further an honest engine is from it than the same engine is from sound, where both are known.
+fn noise(table: &Table, astray: &[Vec<Option<Vec<f32>>>]) -> Vec<f64> {
+    let distance = |h: usize, p: usize| -> Option<f64> {
+        let row = astray[h][p].as_ref()?;
+        let values = row.iter().map(|x| f64::from(*x)).enumerate();
+        let values: Vec<(usize, f64)> = values.filter(|v| v.1.is_finite()).collect();
+        Some(Seen::of(table, p, &values, &[h]).distance(0))
+    };
+    let of = |h: usize| {
+        let probes = 0..astray[h].len();
+        let pairs = probes.filter_map(|p| Some((distance(h, p)?, distance(0, p)?)));
+        let (own, sound) = pairs.fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
+        if sound > 0.0 { own / sound } else { 1.0 }
+    };
+    (0..astray.len()).map(of).collect()
 }
 
 /// A prompt as it is.

@@ -238,7 +238,7 @@ mod tests {
             ..Hypothesis::sound()
         };
         let hypotheses: Vec<Hypothesis> = NAMES.iter().map(named).collect();
-        let mut process = Process::new(&hypotheses);
+        let mut process = Process::new(hypotheses.len());
         requests.iter().cloned().for_each(|r| process.take(r));
         let state = State {
             hypotheses: &hypotheses,
