@@ -15,7 +15,7 @@ use fathom_harness::audit::pack::Pack;
 use fathom_harness::audit::plan::Plan;
 use fathom_harness::audit::process::Evidence;
 use fathom_harness::audit::recording::Recording;
-use fathom_harness::audit::session::{Budget, Session, weigh};
+use fathom_harness::audit::session::{Budget, Session, Step, weigh};
 use fathom_harness::audit::verdict::{Kind, Terms, Verdict};
 use fathom_harness::rng::Rng;
 use rayon::prelude::*;
@@ -67,7 +67,27 @@ fn main() -> Result<()> {
         for (probe, observation) in &recording.observations {
             evidence[*probe] = weigh(table, *probe, observation);
         }
-        eprintln!("{}", recording.speaker.engine);
+        // Distances in distances that are honest: from sound, and from what the truth is, where that is predicted.
+        let far = |h: usize| {
+            let all: Vec<f64> = evidence
+                .iter()
+                .flatten()
+                .filter_map(|e: &Evidence| Some(e.far.as_ref()?[h].exp()))
+                .collect();
+            let most = all.iter().copied().fold(0.0, f64::max);
+            format!(
+                "{:.2} (at most {most:.2})",
+                all.iter().sum::<f64>() / all.len().max(1) as f64
+            )
+        };
+        let truth = recording.speaker.truth.clone().unwrap_or_default();
+        let own = table.hypotheses.iter().position(|h| h.name == truth);
+        eprintln!(
+            "{}: {truth}; from sound {}, from the truth {}",
+            recording.speaker.engine,
+            far(0),
+            own.map_or("not predicted".to_owned(), far)
+        );
         speakers.push(Speaker {
             recording,
             evidence,
@@ -116,15 +136,12 @@ fn audit(
 ) -> Ended {
     let mut session = Session::new(plan, Terms::default(), budget, probes);
     let verdict = loop {
-        match (session.verdict(), session.next()) {
-            (Some(verdict), _) => break Some(verdict),
-            (None, None) => break None,
-            (None, Some(probe)) => session.spend(probe, 0, speaker.evidence[probe].clone()),
+        match session.step() {
+            Step::Done(verdict) => break *verdict,
+            Step::Put(probe) => session.spend(probe, 0, speaker.evidence[probe].clone()),
         }
     };
-    let (said, right, found) = verdict
-        .as_ref()
-        .map_or(("nothing".to_owned(), false, false), |v| judged(v, truth));
+    let (said, right, found) = judged(&verdict, truth);
     Ended {
         engine: speaker.recording.speaker.engine.clone(),
         truth: truth.to_owned(),

@@ -16,6 +16,7 @@
 //! | `context` | how much context is accepted, billed and really read |
 //! | `counts` | whether tokens are counted as we do |
 //! | `plan` | what a probe is expected to bring |
+//! | `refine` | a value that the catalogue does not have |
 //! | `recording` | what a service said, kept |
 //! | `session` | the sequence: which probe is next, and when it is enough |
 
@@ -31,6 +32,7 @@ pub mod probe;
 pub mod process;
 pub mod prompt;
 pub mod recording;
+pub mod refine;
 pub mod session;
 pub mod table;
 pub mod verdict;

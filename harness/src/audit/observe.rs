@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::audit::probe::Probe;
 use crate::audit::table::{Shape, Table};
 use crate::endpoint::{
-    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Piece, Prompt, Sampling, Usage,
+    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Piece, Position, Prompt,
+    Sampling, Usage,
 };
 
 /// What a service tells that can be weighed.
@@ -80,6 +81,12 @@ pub struct Observation {
     /// Of each place of the answer as long as it follows the path: which of the tail's tokens came, or another one.
     #[serde(default)]
     pub choices: Vec<Option<usize>>,
+    /// Tokens of the prompt that were read, where the service tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read: Option<usize>,
+    /// Which of the prompt's tokens were not, where it tells: the first, and how many.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub missing: Option<(usize, usize)>,
     /// What was billed, where it is told.
     #[serde(default)]
     pub usage: Option<Usage>,
@@ -106,12 +113,9 @@ pub fn observe(
     let begun = std::time::Instant::now();
     if told == Told::Prompt {
         let positions = endpoint.score_prompt(can, &Prompt::Ids(probe.ids.clone()), 1)?;
-        let numbers = positions.iter().skip(1).enumerate();
         return Ok(Observation {
-            values: numbers.filter_map(|(i, p)| Some((i, p.logprob?))).collect(),
-            usage: None,
-            choices: Vec::new(),
             seconds: begun.elapsed().as_secs_f64(),
+            ..echoed(&positions, probe, bytes)
         });
     }
     let mut sampling = Sampling::greedy(probe.path.len());
@@ -134,10 +138,45 @@ pub fn observe(
     })
 }
 
+/// A prompt's own tokens, all of them or what is left of a prompt that was cut in one place.
+fn echoed(positions: &[Position], probe: &Probe, bytes: &Bytes) -> Observation {
+    let (n, left) = (probe.ids.len(), positions.len());
+    let same = |position: &Position, id: &u32| match position.token.id {
+        Some(own) => own == *id,
+        None => bytes.get(id).is_some_and(|b| *b == position.token.bytes),
+    };
+    let first = match left < n {
+        false => n,
+        true => {
+            let pairs = positions.iter().zip(&probe.ids);
+            pairs
+                .take_while(|(position, id)| same(position, id))
+                .count()
+        }
+    };
+    let gap = n.saturating_sub(left);
+    let fits = positions[first.min(left)..]
+        .iter()
+        .zip(&probe.ids[(first + gap).min(n)..])
+        .all(|(position, id)| same(position, id));
+    // What comes first has no log probability, nor means anything what is another text.
+    let values = positions.iter().enumerate().skip(1).filter_map(|(i, p)| {
+        let place = if i < first { i } else { i + gap };
+        Some((place.checked_sub(1)?, p.logprob?))
+    });
+    Observation {
+        values: if fits { values.collect() } else { Vec::new() },
+        read: Some(left),
+        missing: (gap > 0 && fits).then_some((first, gap)),
+        ..Observation::default()
+    }
+}
+
 /// An answer beside a probe's path.
 fn read(done: &Completed, probe: &Probe, bytes: &Bytes) -> Observation {
     let mut seen = Observation {
         usage: done.usage,
+        read: done.usage.map(|u| u.prompt_tokens as usize),
         ..Observation::default()
     };
     if done.tokens.is_empty() {
@@ -238,4 +277,40 @@ pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Vec
         places.sum()
     };
     table.predicted.iter().map(of).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_prompt_has_its_places_in_the_whole() {
+        let probe = Probe {
+            ids: vec![1, 5, 6, 7, 8, 9],
+            ..Probe::default()
+        };
+        let told = |ids: &[u32]| {
+            let positions: Vec<Position> = ids
+                .iter()
+                .map(|id| Position {
+                    token: Piece {
+                        id: Some(*id),
+                        ..Piece::default()
+                    },
+                    logprob: Some(-f64::from(*id)),
+                    top: Vec::new(),
+                })
+                .collect();
+            let seen = echoed(&positions, &probe, &Bytes::new());
+            let places: Vec<usize> = seen.values.iter().map(|v| v.0).collect();
+            (places, seen.missing, seen.read)
+        };
+        assert_eq!(told(&probe.ids), (vec![0, 1, 2, 3, 4], None, Some(6)));
+        assert_eq!(told(&[1, 5, 9]), (vec![0, 4], Some((2, 3)), Some(3)));
+        assert_eq!(told(&[1, 5, 6]), (vec![0, 1], Some((3, 3)), Some(3)));
+        assert_eq!(told(&[1, 8, 9]), (vec![3, 4], Some((1, 3)), Some(3)));
+        // Another text tells nothing.
+        assert_eq!(told(&[1, 9, 8]), (vec![], None, Some(3)));
+        assert_eq!(told(&[]), (vec![], None, Some(0)));
+    }
 }

@@ -10,6 +10,7 @@ use rayon::prelude::*;
 use crate::audit::evidence::{Seen, tail};
 use crate::audit::hypothesis::Hypothesis;
 use crate::audit::table::Table;
+use crate::backend::sample::log_sum_exp;
 
 /// Shares of requests that go to the faulty one of a mixture, on which is bet.
 const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
@@ -32,6 +33,9 @@ const UNTOLD: f64 = 0.02;
 /// Log of the evidence against a hypothesis that leaves no room for what was told.
 const CONTRADICTION: f64 = 10.0;
 
+/// Log of the distance at which it is counted.
+const CONTRADICTED: f64 = 4.0;
+
 /// Whether a deviation of this distance from sound may be a rounding with this effect, spelled otherwise.
 pub fn other_spelling(distance: f64, effect: f64) -> bool {
     distance >= 0.5 * effect
@@ -42,6 +46,8 @@ pub fn other_spelling(distance: f64, effect: f64) -> bool {
 pub struct Process {
     /// Per request, `[g][h]`: log of the ratio of g to h.
     ratios: Vec<Vec<Vec<f64>>>,
+    /// `[h][f][s]`: the same of the mixture of sound and f with share s to h, over all requests.
+    mixed: Vec<Vec<[f64; SHARES.len()]>>,
     /// Per request and hypothesis: log of the e-value of being too far from it.
     surprise: Vec<Vec<f64>>,
     /// Logs of the largest worth that the bet against each hypothesis had.
@@ -66,8 +72,13 @@ pub struct Evidence {
 }
 
 impl Evidence {
-    /// Of what a service told of a probe.
-    pub fn of_numbers(table: &Table, probe: usize, values: &[(usize, f64)]) -> Self {
+    /// Of what a service told of a probe; `missing` are the tokens that it did not read, if it says so: the first, and how many.
+    pub fn of_numbers(
+        table: &Table,
+        probe: usize,
+        values: &[(usize, f64)],
+        missing: Option<(usize, usize)>,
+    ) -> Self {
         let all: Vec<usize> = (0..table.hypotheses.len()).collect();
         let seen = Seen::of(table, probe, values, &all);
         let tolerance: Vec<f64> = table.hypotheses.iter().map(Hypothesis::tolerance).collect();
@@ -76,7 +87,19 @@ impl Evidence {
         let pairs: Vec<(usize, usize)> = (0..n)
             .flat_map(|h| (h + 1..n).map(move |g| (h, g)))
             .collect();
-        let silent: Vec<bool> = (0..n).map(|h| seen.silent(h) > UNTOLD).collect();
+        // What is told where a hypothesis leaves no room for it, or not where it does.
+        let unread = |h: usize| {
+            let Some((first, gap)) = missing else {
+                return 0.0;
+            };
+            let row = &table.predicted[h][probe];
+            let places = first.saturating_sub(1)..(first + gap).saturating_sub(1);
+            let read = row.get(places).unwrap_or_default();
+            read.iter().filter(|x| x.is_finite()).count() as f64 / gap.max(1) as f64
+        };
+        let silent: Vec<bool> = (0..n)
+            .map(|h| seen.silent(h) > UNTOLD || unread(h) > UNTOLD)
+            .collect();
         let log = |&(h, g): &(usize, usize)| match (silent[h], silent[g]) {
             (true, false) => CONTRADICTION,
             (false, true) => -CONTRADICTION,
@@ -108,7 +131,12 @@ impl Evidence {
                 // Where a fault has led the model astray, honest noise is another.
                 false => honest * table.noise[h].max(1.0),
             };
-            (seen.distance(h) / own).max(1e-9).ln()
+            let far = (seen.distance(h) / own).max(1e-9).ln();
+            if silent[h] {
+                far.max(CONTRADICTED)
+            } else {
+                far
+            }
         });
         Self {
             ratios,
@@ -133,6 +161,7 @@ impl Process {
     pub fn new(hypotheses: usize) -> Self {
         Self {
             ratios: Vec::new(),
+            mixed: vec![vec![[0.0; SHARES.len()]; hypotheses]; hypotheses],
             surprise: Vec::new(),
             peak: vec![0.0; hypotheses],
             history: Vec::new(),
@@ -153,6 +182,14 @@ impl Process {
             .as_ref()
             .map(|far| far.iter().map(surprise).collect());
         self.surprise.push(surprise.unwrap_or(none));
+        let r = &evidence.ratios;
+        for (h, of_h) in self.mixed.iter_mut().enumerate() {
+            for (f, of_f) in of_h.iter_mut().enumerate() {
+                for (sum, share) in of_f.iter_mut().zip(SHARES) {
+                    *sum += mixture(r, f, share, h);
+                }
+            }
+        }
         self.ratios.push(evidence.ratios);
         self.far.extend(evidence.far);
         self.divergence.extend(evidence.divergence);
@@ -168,17 +205,12 @@ impl Process {
         let mut parts = vec![SURPRISE.ln() + self.surprise.iter().map(|r| r[h]).sum::<f64>()];
         let pure = ((1.0 - SURPRISE - MIXTURES) / others).ln();
         let mixed = (MIXTURES / (others * SHARES.len() as f64)).ln();
-        for g in (0..self.peak.len()).filter(|g| *g != h) {
-            parts.push(pure + self.ratio(g, h));
-            for share in SHARES {
-                let pair = if h == 0 { g } else { h };
-                // Mixtures are of sound and one fault; against a fault the only one that helps is its own.
-                if h == 0 || g == 0 {
-                    parts.push(mixed + self.mixture(pair, share, h));
-                }
-            }
-        }
-        log_sum(&parts)
+        let all = 0..self.peak.len();
+        parts.extend(all.filter(|g| *g != h).map(|g| pure + self.ratio(g, h)));
+        // A fault that shows in no request so far is no better off than sound, and has to lose by the same bets.
+        let mixtures = self.mixed[h].iter().skip(1).flatten();
+        parts.extend(mixtures.map(|log| mixed + log));
+        log_sum_exp(&parts)
     }
 
     /// Log of the ratio of g to h over all requests.
@@ -188,9 +220,7 @@ impl Process {
 
     /// Log of the ratio of a mixture, sound but for a share of requests that have fault `f`, to `h`.
     pub fn mixture(&self, f: usize, share: f64, h: usize) -> f64 {
-        let each = self.ratios.iter();
-        each.map(|r| log_sum(&[(1.0 - share).ln() + r[0][h], share.ln() + r[f][h]]))
-            .sum()
+        self.ratios.iter().map(|r| mixture(r, f, share, h)).sum()
     }
 
     /// Log of the e-value against every mixture of sound and `f`: each request would have to be near one of the two.
@@ -282,11 +312,7 @@ impl Process {
     }
 }
 
-/// Log of the sum of exponentials.
-fn log_sum(logs: &[f64]) -> f64 {
-    let most = logs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    if !most.is_finite() {
-        return most;
-    }
-    most + logs.iter().map(|l| (l - most).exp()).sum::<f64>().ln()
+/// Log of the ratio of a mixture, sound but for a share with fault `f`, to `h` in one request.
+fn mixture(ratios: &[Vec<f64>], f: usize, share: f64, h: usize) -> f64 {
+    log_sum_exp(&[(1.0 - share).ln() + ratios[0][h], share.ln() + ratios[f][h]])
 }

@@ -34,8 +34,8 @@ pub struct Session<'a> {
     pub tokens: usize,
     /// The probes that were put, in order.
     pub put: Vec<usize>,
-    /// What was told of each, where numbers were.
-    pub observed: Vec<(usize, Vec<(usize, f64)>)>,
+    /// What was told of each.
+    pub observed: Vec<(usize, Observation)>,
     /// Of each hypothesis, whether the budget is expected to tell it from sound.
     pub decidable: Vec<bool>,
     /// Requests and tokens that would, where it is not.
@@ -137,11 +137,11 @@ impl<'a> Session<'a> {
     }
 
     /// Takes what a service said of a probe.
-    pub fn take(&mut self, probe: usize, observation: &Observation) {
+    pub fn take(&mut self, probe: usize, observation: Observation) {
         let usage = observation.usage;
         let billed = usage.map_or(0, |u| (u.prompt_tokens + u.completion_tokens) as usize);
-        self.observed.push((probe, observation.values.clone()));
-        let evidence = weigh(self.table, probe, observation);
+        let evidence = weigh(self.table, probe, &observation);
+        self.observed.push((probe, observation));
         self.spend(probe, billed, evidence);
     }
 
@@ -154,24 +154,39 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// The verdict, or none as long as the budget may bring one.
-    pub fn verdict(&self) -> Option<Verdict> {
+    /// What is to be done now.
+    pub fn step(&self) -> Step {
+        let next = self.next();
         let state = State {
             hypotheses: &self.table.hypotheses,
             process: &self.process,
             terms: self.terms,
             decidable: &self.decidable,
             numbers: self.plan.numbers(),
-            spent: self.next().is_none(),
+            spent: next.is_none(),
         };
-        state.verdict()
+        match (state.verdict(), next) {
+            (Some(verdict), _) => Step::Done(Box::new(verdict)),
+            (None, Some(probe)) => Step::Put(probe),
+            (None, None) => Step::Done(Box::new(state.undecided())),
+        }
     }
+}
+
+/// What an audit does next.
+#[derive(Debug)]
+pub enum Step {
+    /// Puts this probe.
+    Put(usize),
+    /// Ends.
+    Done(Box<Verdict>),
 }
 
 /// The evidence of what a service said of a probe; none where it said nothing that can be weighed.
 pub fn weigh(table: &Table, probe: usize, observation: &Observation) -> Option<Evidence> {
     if !observation.values.is_empty() {
-        Some(Evidence::of_numbers(table, probe, &observation.values))
+        let (values, missing) = (&observation.values, observation.missing);
+        Some(Evidence::of_numbers(table, probe, values, missing))
     } else if !observation.choices.is_empty() {
         let likelihood = likelihood(table, probe, &observation.choices);
         Some(Evidence::of_choices(&likelihood))

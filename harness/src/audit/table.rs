@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Tokens that are looked at in each place of an answer.
 const TAIL: usize = 64;
 /// Probes on which the noise under a hypothesis is measured.
-const NOISE_PROBES: usize = 2;
+const NOISE_PROBES: usize = 4;
 /// Tokens of an answer, at most.
 const PATH: usize = 16;
 
@@ -50,8 +50,8 @@ pub struct Table {
     /// The same of sound models in other numerics.
     #[serde(skip)]
     pub honest: Vec<Vec<Vec<f32>>>,
-    /// Of each hypothesis, how much further than under sound an honest engine is from what it predicts: where a fault has led
-    /// a model astray, small deviations grow, or do not.
+    /// Of each hypothesis, how much further than under sound an honest engine is from what it predicts, at most on a few probes:
+    /// where a fault has led a model astray, small deviations grow, or do not.
     pub noise: Vec<f64>,
 }
 
@@ -314,7 +314,8 @@ fn as_is(logit: f32) -> f32 {
     logit
 }
 
-/// Of each hypothesis, how much further an honest engine is from it than the same engine is from sound, where both are known.
+/// Of each hypothesis, how much further an honest engine is at most from it than the same engine is from sound; 0 where that is not
+/// known.
 fn noise(table: &Table, astray: &[Vec<Option<Vec<f32>>>]) -> Vec<f64> {
     let distance = |h: usize, p: usize| -> Option<f64> {
         let row = astray[h][p].as_ref()?;
@@ -325,8 +326,8 @@ fn noise(table: &Table, astray: &[Vec<Option<Vec<f32>>>]) -> Vec<f64> {
     let of = |h: usize| {
         let probes = 0..astray[h].len();
         let pairs = probes.filter_map(|p| Some((distance(h, p)?, distance(0, p)?)));
-        let (own, sound) = pairs.fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
-        if sound > 0.0 { own / sound } else { 1.0 }
+        let ratios = pairs.filter(|(_, sound)| *sound > 0.0);
+        ratios.map(|(own, sound)| own / sound).fold(0.0, f64::max)
     };
     (0..astray.len()).map(of).collect()
 }

@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::audit::hypothesis::Hypothesis;
 use crate::audit::process::Process;
+use crate::audit::refine::Refined;
 use crate::{Error, Result};
 
 /// What an audit may end in.
@@ -40,6 +41,8 @@ pub struct Verdict {
     pub share: Option<f64>,
     /// The shares that are not much less likely.
     pub share_interval: Option<[f64; 2]>,
+    /// Faults with a value that was looked for after nothing of the catalogue was left: what holds in other requests too.
+    pub refined: Vec<Refined>,
     /// Faults that are rejected.
     pub excluded: Vec<String>,
     /// Faults that are not.
@@ -50,6 +53,38 @@ pub struct Verdict {
     pub divergence: Option<f64>,
     /// The upper end of its interval of 95 %.
     pub divergence_at_most: Option<f64>,
+}
+
+impl Verdict {
+    /// The verdict where something was found that no hypothesis says.
+    pub fn with(self, refined: Vec<Refined>) -> Self {
+        let split = |name: &str| match name.split_once('=') {
+            Some((fault, value)) => (fault.to_owned(), Some(value.to_owned())),
+            None => (name.to_owned(), None),
+        };
+        let (verdict, fault, value, members) = match &refined[..] {
+            [] => return self,
+            [one] => {
+                let (fault, value) = split(&one.name);
+                (Kind::Fault, Some(fault), value, Vec::new())
+            }
+            all => {
+                let members = all.iter().map(|r| r.name.clone()).collect();
+                (Kind::Class, None, None, members)
+            }
+        };
+        let value = value.map(|value| ("value".to_owned(), Value::from(value)));
+        Self {
+            verdict,
+            fault,
+            parameters: value.into_iter().collect(),
+            members,
+            share: None,
+            share_interval: None,
+            refined,
+            ..self
+        }
+    }
 }
 
 /// What was fixed before the first request.
@@ -120,7 +155,7 @@ impl State<'_> {
             if !open && near && self.process.requests() >= LEAST {
                 return Some(self.told(Kind::Same, &[]));
             }
-            return self.spent.then(|| self.told(Kind::Undecided, &[]));
+            return self.spent.then(|| self.undecided());
         }
         match &faults[..] {
             [] => Some(
@@ -143,6 +178,11 @@ impl State<'_> {
                 }
             }
         }
+    }
+
+    /// Not enough evidence.
+    pub fn undecided(&self) -> Verdict {
+        self.told(Kind::Undecided, &[])
     }
 
     /// Where no single hypothesis is left: a share of requests with one fault, the others sound.
@@ -201,6 +241,7 @@ impl State<'_> {
                 .collect(),
             share: None,
             share_interval: None,
+            refined: Vec::new(),
             excluded: faults().filter(rejected).map(name).collect(),
             not_excluded: faults().filter(|h| !rejected(h)).map(name).collect(),
             // JSON has no number for more.

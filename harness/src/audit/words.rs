@@ -59,9 +59,11 @@ impl Audit<'_> {
         let name = self.model_name();
         let summary = |name: &str| {
             let all = self.session.table.hypotheses.iter();
-            all.clone()
-                .find(|h| h.name == name)
-                .map_or(String::new(), |h| format!(" ({})", h.summary))
+            let known = all.clone().find(|h| h.name == name).map(|h| &h.summary);
+            let refined = v.refined.iter().find(|r| r.name == name);
+            known
+                .or(refined.map(|r| &r.summary))
+                .map_or(String::new(), |summary| format!(" ({summary})"))
         };
         match v.verdict {
             Kind::Same if v.not_excluded.is_empty() => {
@@ -198,6 +200,28 @@ pub fn in_words(audit: &Audit<'_>) -> String {
             short(most),
             audit.terms.margin
         );
+    }
+    for r in &v.refined {
+        let how = match &r.fitted_to {
+            Some(probe) => format!("fitted to {probe}"),
+            None => "told by the service".to_owned(),
+        };
+        let _ = writeln!(
+            text,
+            "{}: no value of the catalogue; {how}, it predicts {} of {} other requests as honest engines would",
+            r.name, r.holds, r.of
+        );
+    }
+    for (probe, o) in &session.observed {
+        let probe = &session.table.probes[*probe];
+        if let Some((first, n)) = o.missing {
+            let _ = writeln!(
+                text,
+                "{}: of {} tokens {n} were not read, from token {first} on",
+                probe.name,
+                probe.ids.len()
+            );
+        }
     }
     let told = audit.counted.iter().filter(|c| c.told.is_some()).count();
     let findings: Vec<String> = audit.counted.iter().filter_map(Counted::finding).collect();

@@ -4,16 +4,13 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 
 /// Natural logarithm of the sum of the exponentials, in f64.
-pub fn log_sum_exp(logits: &[f32]) -> f64 {
-    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+pub fn log_sum_exp<T: Copy + Into<f64>>(logs: &[T]) -> f64 {
+    let all = || logs.iter().map(|x| (*x).into());
+    let max = all().fold(f64::NEG_INFINITY, f64::max);
     if !max.is_finite() {
-        return f64::from(max);
+        return max;
     }
-    let sum: f64 = logits
-        .iter()
-        .map(|x| (f64::from(*x) - f64::from(max)).exp())
-        .sum();
-    f64::from(max) + sum.ln()
+    max + all().map(|x| (x - max).exp()).sum::<f64>().ln()
 }
 
 /// Log probability of a token; never below -1e30, so that it can be written as JSON.

@@ -240,7 +240,8 @@ impl Endpoint {
     /// to work. The first token has none.
     ///
     /// # Errors
-    /// When the service does not tell them, or tells another number of tokens.
+    /// When the service does not tell them, or tells another number of tokens than it says to have read. One that says to have
+    /// read fewer than were sent, tells those.
     pub fn score_prompt(
         &self,
         can: &Capabilities,
@@ -265,6 +266,11 @@ impl Endpoint {
             let n = ids.map(Vec::len).or(told);
             let n =
                 n.ok_or_else(|| malformed("echo: usage does not tell where the prompt ends"))?;
+            // A prompt that was cut comes back cut; whoever asked for it sees what is missing.
+            if let Some(told) = told.filter(|told| *told < n && ids.is_some()) {
+                done.tokens.truncate(told);
+                return Ok(done.tokens);
+            }
             if done.tokens.len() < n || done.tokens.len() > n + 2 {
                 let found = done.tokens.len();
                 return Err(malformed(&format!(

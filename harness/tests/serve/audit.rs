@@ -1,12 +1,16 @@
 //! `fathom audit` against `fathom serve`: sound, with faults, with what nobody has thought of.
 
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde_json::Value;
 
 use crate::Test;
 use crate::client::Server;
+use crate::proxy::{Proxy, Seen};
 
 fn fathom(args: &[&str]) -> std::io::Result<Output> {
     Command::new(env!("CARGO_BIN_EXE_fathom"))
@@ -23,9 +27,14 @@ fn audit(
         format!("http://{}/v1", server.address),
         pack.display().to_string(),
     );
-    let mut args = vec!["audit", "--endpoint", &url, "--reference", &pack, "--json"];
+    let mut args = vec!["--endpoint", &url, "--reference", &pack];
     args.extend(more);
-    let output = fathom(&args)?;
+    audited(&args)
+}
+
+/// An audit's exit code and what it says.
+fn audited(args: &[&str]) -> Result<(Option<i32>, Value), Box<dyn std::error::Error>> {
+    let output = fathom(&[&["audit", "--json"], args].concat())?;
     let told = serde_json::from_slice(&output.stdout).map_err(|e| {
         format!(
             "{e}: {}{}",
@@ -112,7 +121,7 @@ fn an_audit_names_what_was_done_and_calls_nothing_else_a_fault() -> Test {
         serde_json::json!(["no-chunk", "chunk-size=2"]),
         "{told}"
     );
-    // A value between those of the catalogue is given no name inside it.
+    // A value between those of the catalogue is given no name inside it. A pack has nothing to look for it with; a model has.
     let server = Server::with("rope-base=3")?;
     let (code, told) = audit(&server, &pack, &[])?;
     assert_eq!(
@@ -120,5 +129,91 @@ fn an_audit_names_what_was_done_and_calls_nothing_else_a_fault() -> Test {
         (Some(1), Some("other")),
         "{told}"
     );
+    let url = format!("http://{}/v1", server.address);
+    let (code, told) = audited(&["--endpoint", &url, "--length", "400"])?;
+    assert_eq!(
+        (code, told["fault"].as_str()),
+        (Some(1), Some("rope-base")),
+        "{told}"
+    );
+    assert_eq!(told["parameters"]["value"].as_str(), Some("3"), "{told}");
+    Ok(())
+}
+
+/// Sends a request on, with another body.
+fn pass(server: SocketAddr, seen: &Seen, body: &Value, stream: &mut TcpStream) -> io::Result<bool> {
+    let (first, _) = seen.head.split_once("\r\n").unwrap_or_default();
+    let body = body.to_string();
+    let n = body.len();
+    let mut there = TcpStream::connect(server)?;
+    write!(
+        there,
+        "{first}\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n{body}"
+    )?;
+    io::copy(&mut there, stream)?;
+    Ok(true)
+}
+
+fn prompt_ids(seen: &Seen) -> usize {
+    seen.body["prompt"].as_array().map_or(0, Vec::len)
+}
+
+#[test]
+fn a_service_that_cuts_prompts_is_told_where_and_to_what() -> Test {
+    let server = Server::start(|_| ())?;
+    let address = server.address;
+    // 300 tokens are kept, half of them from the end: what routers call middle-out.
+    let proxy = Proxy::start(address, move |seen, stream| {
+        let Some(ids) = seen.body["prompt"].as_array().filter(|ids| ids.len() > 300) else {
+            return Ok(false);
+        };
+        let kept = [&ids[..150], &ids[ids.len() - 150..]].concat();
+        let mut body = seen.body.clone();
+        body["prompt"] = kept.into();
+        pass(address, seen, &body, stream)
+    })?;
+    let base = proxy.base();
+    let (code, told) = audited(&["--endpoint", &base, "--length", "400"])?;
+    assert_eq!(
+        (code, told["fault"].as_str()),
+        (Some(1), Some("cut-middle")),
+        "{told}"
+    );
+    assert_eq!(
+        told["parameters"]["value"].as_str(),
+        Some("beyond-300"),
+        "{told}"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_share_of_requests_that_goes_elsewhere_is_a_mixture() -> Test {
+    let (sound, faulty) = (Server::start(|_| ())?, Server::with("no-shared-expert")?);
+    let (asked, other) = (AtomicUsize::new(0), faulty.address);
+    // Every third prompt of some length is answered by the other one.
+    let proxy = Proxy::start(sound.address, move |seen, stream| {
+        let probe = prompt_ids(seen) > 200;
+        if probe && asked.fetch_add(1, Ordering::SeqCst) % 3 == 2 {
+            return pass(other, seen, &seen.body, stream);
+        }
+        Ok(false)
+    })?;
+    let base = proxy.base();
+    let (code, told) = audited(&[
+        "--endpoint",
+        &base,
+        "--length",
+        "400",
+        "--budget-requests",
+        "16",
+    ])?;
+    assert_eq!(
+        (code, told["fault"].as_str()),
+        (Some(1), Some("no-shared-expert")),
+        "{told}"
+    );
+    let share = told["share"].as_f64().unwrap_or_default();
+    assert!((0.1..0.7).contains(&share), "{told}");
     Ok(())
 }

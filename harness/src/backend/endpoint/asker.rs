@@ -239,7 +239,10 @@ impl Asker {
         let by_ids = self.can.ids && !request.ids.is_empty();
         let prompt = self.prompt(if by_ids { &ids } else { &[] }, &text);
         let told = self.endpoint.score_prompt(&self.can, &prompt, 1)?;
-        let own = if by_ids {
+        let cut = by_ids && told.len() < ids.len();
+        let own = if cut {
+            &[]
+        } else if by_ids {
             told.get(request.ids.len()..).unwrap_or_default()
         } else {
             last_of(&told, &option.text)

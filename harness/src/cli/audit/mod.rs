@@ -15,8 +15,9 @@ use crate::audit::observe::{Told, observe};
 use crate::audit::pack::Pack;
 use crate::audit::plan::Plan;
 use crate::audit::recording::{Recording, Speaker};
-use crate::audit::session::{Budget, Session};
-use crate::audit::table::Shape;
+use crate::audit::refine::Search;
+use crate::audit::session::{Budget, Session, Step};
+use crate::audit::table::{Making, Shape};
 use crate::audit::verdict::{Kind, Terms, Verdict};
 use crate::audit::words::{Audit, in_words};
 use crate::cli::args;
@@ -79,6 +80,9 @@ pub struct Args {
     api: EndpointArgs,
 }
 
+/// Requests on which a value that was looked for has to hold, and the one that it is fitted to.
+const HELD: usize = 4;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 enum AtMost {
     /// Log probabilities of the prompt's tokens
@@ -121,15 +125,16 @@ pub fn run(args: &Args) -> Result<()> {
         out::print(&format!("{host}\n{can}weighed: {most}\n\n"))?;
     }
     let mut rungs = Vec::new();
+    let mut opened = None;
     let pack = match kept {
         Some(pack) => pack,
         None => {
-            let opened = args.model.open()?;
+            let opened = opened.insert(args.model.open()?);
             let (seed, tokenizer) = (args.model.seed(), &opened.tokenizer);
             rungs = ladder(&endpoint, shape, tokenizer, &args.context, seed, &stop)?;
             let probes = usize::from(args.budget_requests) + 2;
             args.model
-                .pack(&opened, shape, most == Told::Prompt, probes, &stop)?
+                .pack(opened, shape, most == Told::Prompt, probes, &stop)?
         }
     };
     let table = &pack.table;
@@ -150,32 +155,49 @@ pub fn run(args: &Args) -> Result<()> {
     let probes = (0..table.probes.len()).collect();
     let mut session = Session::new(&plan, terms, budget, probes);
     let mut failures = Vec::new();
-    let verdict = loop {
-        stop.check()?;
-        if let Some(verdict) = session.verdict() {
-            break verdict;
-        }
-        let Some(probe) = session.next() else {
-            let why = failures
-                .pop()
-                .unwrap_or_else(|| "no probe is left".to_owned());
-            return Err(Error::Unfinished(format!("audit: {why}")));
-        };
-        match observe(
-            &endpoint,
-            &can,
-            told,
-            shape,
-            &table.probes[probe],
-            &pack.bytes,
-        ) {
-            Ok(observation) => session.take(probe, &observation),
-            Err(failure) => {
-                session.spend(probe, 0, None);
-                failures.push(format!("{}: {}", table.probes[probe].name, failure.why));
-            }
+    let ask = |probe: usize| {
+        let probe = &table.probes[probe];
+        let said = observe(&endpoint, &can, told, shape, probe, &pack.bytes);
+        said.map_err(|failure| format!("{}: {}", probe.name, failure.why))
+    };
+    let mut put = |session: &mut Session<'_>, probe| match ask(probe) {
+        Ok(observation) => session.take(probe, observation),
+        Err(failure) => {
+            session.spend(probe, 0, None);
+            failures.push(failure);
         }
     };
+    let mut verdict = loop {
+        stop.check()?;
+        match session.step() {
+            Step::Done(verdict) => break *verdict,
+            Step::Put(probe) => put(&mut session, probe),
+        }
+    };
+    // A value that the catalogue does not have is looked for where there is a model to look with; of a cut it is told exactly.
+    let cut = verdict
+        .fault
+        .as_deref()
+        .is_some_and(|f| f.starts_with("cut-"));
+    let unnamed = verdict.verdict == Kind::Other || cut;
+    if let (Some(opened), true) = (&opened, unnamed) {
+        while session.observed.len() < HELD {
+            stop.check()?;
+            let Some(probe) = session.next() else { break };
+            put(&mut session, probe);
+        }
+        let search = Search {
+            making: &Making {
+                model: &opened.model,
+                threads: args.model.threads(),
+                stop: &stop,
+                progress: &|_, _| (),
+            },
+            table,
+            observed: &session.observed,
+        };
+        verdict = verdict.with(search.find()?);
+    }
     if let (0, Some(why)) = (session.process.requests(), failures.last()) {
         return Err(Error::Unfinished(format!("audit: {why}")));
     }
@@ -184,7 +206,7 @@ pub fn run(args: &Args) -> Result<()> {
             let probe_again = &table.probes[probe];
             let first = session.observed.iter().find(|o| o.0 == probe);
             match observe(&endpoint, &can, told, shape, probe_again, &pack.bytes) {
-                Ok(again) => first.and_then(|(_, first)| apart(first, &again.values)),
+                Ok(again) => first.and_then(|(_, first)| apart(&first.values, &again.values)),
                 Err(failure) => {
                     failures.push(format!("{} again: {}", probe_again.name, failure.why));
                     None

@@ -47,6 +47,11 @@ impl ReferenceArgs {
         Opened::new(model, &self.template)
     }
 
+    /// Threads of the engine.
+    pub fn threads(&self) -> usize {
+        self.engine.threads
+    }
+
     /// Seed of the probes.
     pub fn seed(&self) -> u64 {
         self.seed

@@ -56,10 +56,10 @@ fn positions(audit: &Audit<'_>) -> Option<Plot> {
     let observed: Vec<(usize, f64)> = session
         .observed
         .iter()
-        .flat_map(|(probe, values)| {
+        .flat_map(|(probe, told)| {
             let sound = &session.table.predicted[0][*probe];
             let n = session.table.probes[*probe].prompt_data();
-            let values = values.iter().filter(move |(i, _)| *i < n);
+            let values = told.values.iter().filter(move |(i, _)| *i < n);
             values.map(|(i, x)| (*i, 0.5 * (x - f64::from(sound[*i])).powi(2)))
         })
         .collect();
@@ -78,10 +78,10 @@ fn positions(audit: &Audit<'_>) -> Option<Plot> {
             .collect()
     };
     let predicted = |h: usize| -> Vec<(usize, f64)> {
-        let probes = session.observed.iter().flat_map(|(probe, values)| {
+        let probes = session.observed.iter().flat_map(|(probe, told)| {
             let [sound, faulty] = [0, h].map(|h| &session.table.predicted[h][*probe]);
             let n = session.table.probes[*probe].prompt_data();
-            let places = values.iter().map(|(i, _)| *i).filter(move |i| *i < n);
+            let places = told.values.iter().map(|(i, _)| *i).filter(move |i| *i < n);
             places.map(move |i| (i, 0.5 * f64::from(faulty[i] - sound[i]).powi(2)))
         });
         probes.collect()
