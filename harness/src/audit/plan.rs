@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::audit::evidence::Seen;
 use crate::audit::observe::likelihood;
-use crate::audit::process::other_spelling;
+use crate::audit::process::{CONTRADICTION, UNTOLD, other_spelling};
 use crate::audit::table::Table;
 
 /// Expectations of a table for one kind of service; each is computed once.
@@ -70,6 +70,9 @@ impl<'a> Plan<'a> {
                     self.told[probe].iter().map(|i| (*i, x(i))).collect();
                 let seen = Seen::of(table, probe, &values, &[0, h, g]);
                 let slope = seen.slope(1, 2);
+                if seen.silent(1) > UNTOLD && seen.silent(2) <= UNTOLD {
+                    return (CONTRADICTION, false);
+                }
                 let log = slope.map_or(0.0, |s| s.evidence(tolerance[1], tolerance[0]));
                 (log, other_spelling(2.0 * seen.distance(0), seen.effect(1)))
             })

@@ -29,9 +29,9 @@ const SPELLED: f64 = 2.0;
 const SPREAD: f64 = 0.5;
 
 /// Share of numbers that were told though a hypothesis leaves no room for them: that may be a fault of counting.
-const UNTOLD: f64 = 0.02;
+pub const UNTOLD: f64 = 0.02;
 /// Log of the evidence against a hypothesis that leaves no room for what was told.
-const CONTRADICTION: f64 = 10.0;
+pub const CONTRADICTION: f64 = 10.0;
 
 /// Log of the distance at which it is counted.
 const CONTRADICTED: f64 = 4.0;

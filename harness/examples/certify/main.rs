@@ -1,16 +1,18 @@
 //! How often an audit is right: endpoints made of recorded answers, sound and faulty, thousands of them in seconds.
 //!
-//! `certify PACK RECORDINGS OUT [ENDPOINTS] [PROBES] [REQUESTS] [SEED]`
-//!
-//! An endpoint is a recording (one engine, one truth) and a draw of PROBES of the pack's probes; its audit may put REQUESTS of
-//! them. OUT gets `endpoints.csv`, a line an endpoint; `rates.csv`, bounds of 95 % (Clopper and Pearson) by truth;
+//! An endpoint is a recording (one engine, one truth) and a draw of the pack's probes; its audit may put some of them. The terms are
+//! written first (`--terms`), from the pack alone. The folder gets `endpoints.csv`, a line an endpoint; `rates.csv`, bounds of 95 % (Clopper and Pearson) by truth;
 //! `confusion.csv` and `confusion.png`. Endpoints of one recording are drawn from the same answers: bounds are of these answers, not of all
 //! engines. How recordings are made: `tests/audit/speak.py`, `fathom audit --record`.
+
+mod picture;
+mod terms;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use clap::Parser;
 use fathom_harness::audit::pack::Pack;
 use fathom_harness::audit::plan::Plan;
 use fathom_harness::audit::process::Evidence;
@@ -38,22 +40,56 @@ struct Ended {
     tokens: usize,
 }
 
+/// What is simulated.
+#[derive(Parser)]
+struct Args {
+    /// What `fathom logits pack` has written
+    pack: PathBuf,
+    /// Folder of recordings; without one, only the terms are written
+    recordings: Option<PathBuf>,
+    /// Folder of the results
+    #[arg(long, default_value = ".")]
+    out: PathBuf,
+    /// Where to write what can be told of each fault at the budget, from the pack alone
+    #[arg(long)]
+    terms: Option<PathBuf>,
+    /// Endpoints of each truth
+    #[arg(long, default_value_t = 1000)]
+    endpoints: usize,
+    /// Probes that each endpoint is drawn with
+    #[arg(long, default_value_t = 10)]
+    probes: usize,
+    /// Requests that an audit may make
+    #[arg(long, default_value_t = 8)]
+    requests: usize,
+    /// Tokens that it may spend
+    #[arg(long, default_value_t = 1 << 20)]
+    tokens: usize,
+    /// Seed of the draws
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
 fn main() -> Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let [pack, recordings, out, rest @ ..] = &args[..] else {
-        bail!("certify PACK RECORDINGS OUT [ENDPOINTS] [PROBES] [REQUESTS] [SEED]");
-    };
-    let number = |i: usize, usual: usize| rest.get(i).map_or(Ok(usual), |n| n.parse());
-    let (endpoints, probes) = (number(0, 1000)?, number(1, 10)?);
-    let (requests, seed) = (number(2, 8)?, number(3, 1)?);
-    let pack = Pack::read(Path::new(pack))?;
+    let args = Args::parse();
+    let pack = Pack::read(&args.pack)?;
     let table = &pack.table;
-    if probes > table.probes.len() {
-        bail!("{probes} probes: the pack has {}", table.probes.len());
+    if args.probes > table.probes.len() {
+        bail!(
+            "{} probes: the pack has {}",
+            args.probes,
+            table.probes.len()
+        );
     }
     let budget = Budget {
-        requests,
-        tokens: usize::MAX,
+        requests: args.requests,
+        tokens: args.tokens,
+    };
+    if let Some(path) = &args.terms {
+        terms::write(table, budget, path)?;
+    }
+    let Some(recordings) = &args.recordings else {
+        return Ok(());
     };
     let mut files: Vec<PathBuf> = std::fs::read_dir(recordings)?
         .map(|entry| Ok(entry?.path()))
@@ -112,19 +148,19 @@ fn main() -> Result<()> {
     }
     let jobs: Vec<(&String, &Speaker, usize)> = by_truth
         .iter()
-        .flat_map(|(truth, of)| (0..endpoints).map(move |i| (truth, of[i % of.len()], i)))
+        .flat_map(|(truth, of)| (0..args.endpoints).map(move |i| (truth, of[i % of.len()], i)))
         .collect();
     let ended: Vec<Ended> = jobs
         .par_iter()
         .map(|(truth, speaker, i)| {
-            let mut rng = Rng::of(seed as u64, truth, *i as u64, "probes");
-            let drawn = rng.sample(table.probes.len(), probes);
+            let mut rng = Rng::of(args.seed, truth, *i as u64, "probes");
+            let drawn = rng.sample(table.probes.len(), args.probes);
             audit(&plan, budget, speaker, truth, drawn)
         })
         .collect();
-    std::fs::create_dir_all(out)?;
-    draw(&Path::new(out).join("confusion.png"), &ended)?;
-    write(Path::new(out), &ended)
+    std::fs::create_dir_all(&args.out)?;
+    picture::draw(&args.out.join("confusion.png"), &ended)?;
+    write(&args.out, &ended)
 }
 
 fn audit(
@@ -284,52 +320,4 @@ fn exact(k: usize, n: usize) -> [f64; 2] {
         bisect(&|p| tail(p, 0, k) < 0.025)
     };
     [low, high]
-}
-
-/// Truths down, what was said across; the share of a truth's endpoints as shade and number.
-fn draw(path: &Path, ended: &[Ended]) -> Result<()> {
-    use plotters::prelude::*;
-    let names = |of: &dyn Fn(&Ended) -> &str| -> Vec<String> {
-        let all: std::collections::BTreeSet<&str> = ended.iter().map(of).collect();
-        all.into_iter().map(str::to_owned).collect()
-    };
-    let (truths, words) = (names(&|e| &e.truth), names(&|e| &e.said));
-    let (left, top, cell, line) = (180, 150, 58, 26);
-    let size = (
-        left + cell * words.len() as i32 + 20,
-        top + line * truths.len() as i32 + 20,
-    );
-    plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-        .map_err(|_| anyhow::anyhow!("the font does not register"))?;
-    let root = BitMapBackend::new(path, (size.0 as u32, size.1 as u32)).into_drawing_area();
-    root.fill(&WHITE)?;
-    let font = |size: i32| ("sans-serif", size).into_font().color(&BLACK);
-    root.draw_text(
-        "truth down, verdict across: % of endpoints",
-        &font(15),
-        (8, 8),
-    )?;
-    for (column, said) in words.iter().enumerate() {
-        let upright = font(13).transform(FontTransform::Rotate270);
-        root.draw_text(said, &upright, (left + cell * column as i32 + 20, top - 8))?;
-    }
-    for (row, truth) in truths.iter().enumerate() {
-        let y = top + line * row as i32;
-        root.draw_text(truth, &font(13), (8, y + 5))?;
-        let of = || ended.iter().filter(|e| e.truth == *truth);
-        for (column, said) in words.iter().enumerate() {
-            let share = of().filter(|e| e.said == *said).count() as f64 / of().count() as f64;
-            let x = left + cell * column as i32;
-            let corners = [(x, y), (x + cell - 2, y + line - 2)];
-            root.draw(&Rectangle::new(
-                corners,
-                RGBColor(0, 114, 178).mix(0.05 + 0.6 * share).filled(),
-            ))?;
-            if share > 0.0 {
-                root.draw_text(&format!("{:.0}", 100.0 * share), &font(13), (x + 16, y + 5))?;
-            }
-        }
-    }
-    root.present()?;
-    Ok(())
 }
