@@ -34,9 +34,16 @@ def load(folder: Path, precision: mx.Dtype, **changed) -> llama4.Model:
     weights = {}
     for file in sorted(folder.glob("*.safetensors")):
         weights |= mx.load(str(file))
-    weights = model.sanitize({f"language_model.{name}": array.astype(precision) for name, array in weights.items()})
+    # On a CPU mlx multiplies by the chosen experts' matrices in float32 only.
+    kept = {name: array.astype(precision).astype(mx.float32) if ".experts." in name else array.astype(precision) for name, array in weights.items()}
+    weights = model.sanitize({f"language_model.{name}": array for name, array in kept.items()})
     model.load_weights(list(weights.items()), strict=True)
     return model.eval()
+
+
+def experts_in_f32() -> None:
+    plain = llama4.SwitchGLU.__call__
+    llama4.SwitchGLU.__call__ = lambda self, x, chosen: plain(self, x.astype(mx.float32), chosen).astype(x.dtype)
 
 
 def rounded_cache(bits: int) -> None:
@@ -178,6 +185,7 @@ def main() -> None:
     with safe_open(args.pack, "np") as file:
         pack = json.loads(file.metadata()["fathom_audit_pack"])
     args.out.mkdir(parents=True, exist_ok=True)
+    experts_in_f32()
     for name in args.names or SPEAKERS:
         if "tuned" not in SPEAKERS[name][2] or args.tuned:
             speak(pack, args.model, args.tuned, name, args.out)
