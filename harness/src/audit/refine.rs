@@ -22,12 +22,8 @@ pub struct Refined {
     pub name: String,
     /// What is wrong, in a line.
     pub summary: String,
-    /// The probe that it was fitted to; none where the service told the value itself.
-    pub fitted_to: Option<String>,
-    /// Of the other probes, how many it predicts as honest engines do.
-    pub holds: usize,
-    /// Of so many.
-    pub of: usize,
+    /// What speaks for it, in words.
+    pub evidence: String,
 }
 
 /// A family of faults with one number.
@@ -104,24 +100,21 @@ impl Search<'_> {
             fits.push((fit, edits));
         }
         fits.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut found: Vec<Refined> = Vec::new();
+        let mut found: Vec<(usize, Refined)> = Vec::new();
         for (_, edits) in fits {
             for edit in edits {
                 found.extend(self.confirmed(*probe, &edit)?);
             }
         }
-        found.sort_by_key(|f| std::cmp::Reverse(f.holds));
-        let most = found.first().map_or(0, |f| f.holds);
-        found.retain(|f| f.holds == most);
+        let most = found.iter().map(|f| f.0).max().unwrap_or(0);
         // Of one fault the first is enough.
-        let mut seen = Vec::new();
-        found.retain(|f| {
-            let name = fault(&f.name).to_owned();
-            let new = !seen.contains(&name);
-            seen.push(name);
-            new
-        });
-        Ok(found)
+        let mut best: Vec<Refined> = Vec::new();
+        for (_, refined) in found.into_iter().filter(|f| f.0 == most) {
+            if best.iter().all(|b| fault(&b.name) != fault(&refined.name)) {
+                best.push(refined);
+            }
+        }
+        Ok(best)
     }
 
     /// Tokens that every longer prompt was read of, where the service tells and all agree.
@@ -249,7 +242,12 @@ impl Search<'_> {
     }
 
     /// The edit, if it predicts most of the other probes as honest engines do.
-    fn confirmed(&self, fitted: usize, edit: &(Hypothesis, Edit)) -> Result<Option<Refined>> {
+    /// With the number of these.
+    fn confirmed(
+        &self,
+        fitted: usize,
+        edit: &(Hypothesis, Edit),
+    ) -> Result<Option<(usize, Refined)>> {
         let told = self.read().is_some() && edit.0.name.contains("=beyond-");
         let others = self.observed.iter().filter(|o| told || o.0 != fitted);
         let others: Vec<&(usize, Observation)> =
@@ -273,13 +271,18 @@ impl Search<'_> {
             }
         }
         let of = others.len();
-        Ok((shows && 5 * holds >= 4 * of).then(|| Refined {
+        let how = match told {
+            true => "what the service says to have read".to_owned(),
+            false => format!("fitted to {}", self.table.probes[fitted].name),
+        };
+        let refined = || Refined {
             name: edit.0.name.clone(),
             summary: edit.0.summary.clone(),
-            fitted_to: (!told).then(|| self.table.probes[fitted].name.clone()),
-            holds,
-            of,
-        }))
+            evidence: format!(
+                "{how}; it predicts {holds} of {of} requests beside as honest engines would"
+            ),
+        };
+        Ok((shows && 5 * holds >= 4 * of).then(|| (holds, refined())))
     }
 }
 

@@ -37,8 +37,10 @@ pub struct Audit<'a> {
     pub advertised: Option<u64>,
     /// What it accepts, bills and reads.
     pub rungs: &'a [Rung],
-    /// How far the first probe's log probabilities were from the same when it was put again, nats; where it was.
+    /// How far a long probe's log probabilities were from the same when it was put again, nats; where it was.
     pub repeated: Option<f64>,
+    /// How the same is asked again.
+    pub again: String,
     /// Requests that brought nothing, and why.
     pub failures: &'a [String],
     /// Seconds of all of it.
@@ -108,8 +110,7 @@ impl Audit<'_> {
         });
         format!(
             "We asked {} for {} ({}) with {} requests of {} tokens in all and compared with fathom's reference of the model. \
-             Result: {}.{divergence} The probability that the truth was rejected by chance is at most {}. Repeat it with: \
-             fathom audit --model {} --endpoint URL",
+             Result: {}.{divergence} The probability that the truth was rejected by chance is at most {}. Repeat it with: {}",
             self.host,
             self.model_name(),
             self.told.in_words(),
@@ -117,7 +118,7 @@ impl Audit<'_> {
             self.session.tokens,
             self.sentence(),
             self.terms.alpha,
-            self.model_name(),
+            self.again,
         )
     }
 
@@ -202,15 +203,7 @@ pub fn in_words(audit: &Audit<'_>) -> String {
         );
     }
     for r in &v.refined {
-        let how = match &r.fitted_to {
-            Some(probe) => format!("fitted to {probe}"),
-            None => "told by the service".to_owned(),
-        };
-        let _ = writeln!(
-            text,
-            "{}: no value of the catalogue; {how}, it predicts {} of {} other requests as honest engines would",
-            r.name, r.holds, r.of
-        );
+        let _ = writeln!(text, "{}: {}", r.name, r.evidence);
     }
     for (probe, o) in &session.observed {
         let probe = &session.table.probes[*probe];
@@ -240,7 +233,7 @@ pub fn in_words(audit: &Audit<'_>) -> String {
     if let Some(apart) = audit.repeated {
         let _ = writeln!(
             text,
-            "put again, the first probe's log probabilities were {} nats from the same on average",
+            "put again, a long probe's log probabilities were {} nats from the same on average",
             short(apart)
         );
     }

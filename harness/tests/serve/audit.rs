@@ -1,10 +1,12 @@
 //! `fathom audit` against `fathom serve`: sound, with faults, with what nobody has thought of.
 
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 
@@ -215,5 +217,28 @@ fn a_share_of_requests_that_goes_elsewhere_is_a_mixture() -> Test {
     );
     let share = told["share"].as_f64().unwrap_or_default();
     assert!((0.1..0.7).contains(&share), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_prefix_cache_that_returns_another_state_is_told() -> Test {
+    let (sound, faulty) = (Server::start(|_| ())?, Server::with("no-temperature")?);
+    let (asked, other) = (Mutex::new(HashSet::new()), faulty.address);
+    // What was asked before is answered by the other one.
+    let proxy = Proxy::start(sound.address, move |seen, stream| {
+        let prompt = seen.body["prompt"].to_string();
+        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        if prompt_ids(seen) > 200 && !asked.insert(prompt) {
+            return pass(other, seen, &seen.body, stream);
+        }
+        Ok(false)
+    })?;
+    let base = proxy.base();
+    let (code, told) = audited(&["--endpoint", &base, "--length", "640"])?;
+    assert_eq!(
+        (code, told["fault"].as_str()),
+        (Some(1), Some("prefix-cache")),
+        "{told}"
+    );
     Ok(())
 }

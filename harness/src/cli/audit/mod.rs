@@ -11,13 +11,13 @@ pub use reference::{PackArgs, pack};
 
 use crate::audit::context::ladder;
 use crate::audit::counts::{Counted, count};
-use crate::audit::observe::{Told, observe};
+use crate::audit::observe::{Observation, Told, observe};
 use crate::audit::pack::Pack;
 use crate::audit::plan::Plan;
 use crate::audit::recording::{Recording, Speaker};
-use crate::audit::refine::Search;
-use crate::audit::session::{Budget, Session, Step};
-use crate::audit::table::{Making, Shape};
+use crate::audit::refine::{Refined, Search};
+use crate::audit::session::{Budget, Session, Step, weigh};
+use crate::audit::table::{Making, Shape, Table};
 use crate::audit::verdict::{Kind, Terms, Verdict};
 use crate::audit::words::{Audit, in_words};
 use crate::cli::args;
@@ -91,6 +91,20 @@ enum AtMost {
     Top,
     /// The text of an answer
     Text,
+}
+
+impl Args {
+    /// The command that repeats it.
+    fn again(&self) -> String {
+        let reference = match &self.reference {
+            Some(path) => format!("--reference {}", path.display()),
+            None => self.model.again(),
+        };
+        format!(
+            "fathom audit {reference} --endpoint URL --budget-requests {} --budget-tokens {} --alpha {} --margin {}",
+            self.budget_requests, self.budget_tokens, self.alpha, self.margin
+        )
+    }
 }
 
 pub fn run(args: &Args) -> Result<()> {
@@ -201,18 +215,18 @@ pub fn run(args: &Args) -> Result<()> {
     if let (0, Some(why)) = (session.process.requests(), failures.last()) {
         return Err(Error::Unfinished(format!("audit: {why}")));
     }
-    let repeated = match (verdict.verdict, session.put.first()) {
-        (Kind::Same, Some(&probe)) => {
-            let probe_again = &table.probes[probe];
-            let first = session.observed.iter().find(|o| o.0 == probe);
-            match observe(&endpoint, &can, told, shape, probe_again, &pack.bytes) {
-                Ok(again) => first.and_then(|(_, first)| apart(&first.values, &again.values)),
-                Err(failure) => {
-                    failures.push(format!("{} again: {}", probe_again.name, failure.why));
-                    None
-                }
+    let long = |o: &&(usize, Observation)| table.probes[o.0].ids.len();
+    let repeated = match (verdict.verdict, session.observed.iter().max_by_key(long)) {
+        (Kind::Same, Some((probe, cold))) => match (ask(*probe), ask(*probe)) {
+            (Ok(warm), Ok(again)) => {
+                verdict = verdict.with(warm_differs(table, *probe, [&warm, &again]));
+                apart(&cold.values, &warm.values)
             }
-        }
+            (Err(failure), _) | (_, Err(failure)) => {
+                failures.push(format!("again: {failure}"));
+                None
+            }
+        },
         _ => None,
     };
     let audit = Audit {
@@ -228,6 +242,7 @@ pub fn run(args: &Args) -> Result<()> {
         verdict: &verdict,
         session: &session,
         counted: &counted,
+        again: args.again(),
         failures: &failures,
         seconds: begun.elapsed().as_secs_f64(),
     };
@@ -243,8 +258,26 @@ pub fn run(args: &Args) -> Result<()> {
     ended(&verdict)
 }
 
-/// How far two answers to one probe are apart, nats on average: a cache of prefixes that returns another state is warm the second
-/// time.
+/// A cache of prefixes that returns another state is warm the second time: what was near cold, is far twice.
+fn warm_differs(table: &Table, probe: usize, warm: [&Observation; 2]) -> Vec<Refined> {
+    let far = warm.map(|o| weigh(table, probe, o).and_then(|e| Some(e.far?[0].exp())));
+    let [Some(once), Some(twice)] = far else {
+        return Vec::new();
+    };
+    let least = once.min(twice);
+    let name = &table.probes[probe].name;
+    let found = || Refined {
+        name: "prefix-cache".to_owned(),
+        summary: "a prompt that was seen before meets another state: warm differs from cold"
+            .to_owned(),
+        evidence: format!(
+            "{name}, put again twice, was {least:.1} times as far from the reference as an honest engine may be, and near it the first time"
+        ),
+    };
+    (least > 1.0).then(found).into_iter().collect()
+}
+
+/// How far two answers to one probe are apart, nats on average.
 fn apart(first: &[(usize, f64)], again: &[(usize, f64)]) -> Option<f64> {
     let pairs = first.iter().filter_map(|(place, x)| {
         let same = again.iter().find(|(other, _)| other == place)?;

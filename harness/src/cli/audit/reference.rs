@@ -47,6 +47,21 @@ impl ReferenceArgs {
         Opened::new(model, &self.template)
     }
 
+    /// The options that repeat it.
+    pub fn again(&self) -> String {
+        let mut text = format!("--model {} --seed {}", self.model.name(), self.seed);
+        if !self.declared.is_empty() {
+            text += &format!(" --declared {}", self.declared);
+        }
+        for suspect in &self.suspect {
+            text += &format!(" --suspect {suspect}");
+        }
+        if let Some(length) = self.length {
+            text += &format!(" --length {length}");
+        }
+        text
+    }
+
     /// Threads of the engine.
     pub fn threads(&self) -> usize {
         self.engine.threads
