@@ -227,6 +227,20 @@ def spellings(config):
     return dict(old, architectures=[type_of(config)])
 
 
+# YaRN's factors of cos and sin (mscale, divided by mscale_all_dim's) and of the scores (mscale_all_dim), apart.
+MSCALES = dict(below=(0.6, 1.0), above=(1.0, 0.6))
+
+
+def mscales(folder, tokens):
+    """The same weights with the two factors apart, which GGUF cannot carry: `mscale/` has configurations and logits."""
+    (folder / "mscale").mkdir(exist_ok=True)
+    config = json.loads((folder / "config.json").read_text())
+    for name, (m, all_dim) in MSCALES.items():
+        rope = config["rope_parameters"] | dict(mscale=m, mscale_all_dim=all_dim)
+        write_json(folder / "mscale" / f"{name}.json", config | dict(rope_parameters=rope))
+        logits_with(folder, tokens, dict(rope_parameters=rope), folder / "mscale" / f"{name}.safetensors")
+
+
 def type_of(config):
     return {"mixtral": "MixtralForCausalLM", "qwen3_moe": "Qwen3MoeForCausalLM", "phi3": "Phi3ForCausalLM",
             "deepseek_v2": "DeepseekV2ForCausalLM", "deepseek_v3": "DeepseekV3ForCausalLM",
@@ -281,6 +295,8 @@ def make(llama_cpp, name):
             old = json.loads((folder / "spellings" / "old.json").read_text())
             old["rope_scaling"]["type"] = "su"
             write_json(folder / "spellings" / "su.json", old)
+    if name in ("deepseek_v3", "deepseek_v2"):
+        mscales(folder, tokens)
     if dropped:
         reference = folder / "logits_gguf.safetensors"
         logits_with(folder, tokens, dropped, reference)

@@ -113,6 +113,32 @@ fn deepseek_v3_faults_show() {
     faults_show("deepseek_v3", &first);
 }
 
+/// YaRN's two factors apart: `mscale` on cos and sin, `mscale_all_dim` on the scores too.
+#[test]
+fn deepseek_with_mscale_unlike_mscale_all_dim_matches_hf() {
+    for checkpoint in ["deepseek_v3", "deepseek_v2"] {
+        let folder = golden(checkpoint);
+        for name in ["below", "above"] {
+            let scratch = tempfile::tempdir().unwrap();
+            let config = folder.join("mscale").join(format!("{name}.json"));
+            std::fs::copy(config, scratch.path().join("config.json")).unwrap();
+            for file in ["model.safetensors", "tokenizer.json"] {
+                std::fs::copy(folder.join(file), scratch.path().join(file)).unwrap();
+            }
+            let logits = folder.join("mscale").join(format!("{name}.safetensors"));
+            let reference = Reference::read(&logits);
+            reference.assert_same(&open(scratch.path()));
+            // Equal factors are another model.
+            let equal = reference.compare(&open(&folder));
+            let worst = equal.iter().map(|c| c.worst()).fold(0.0, f64::max);
+            assert!(
+                worst > 10.0 * CRITERION,
+                "{checkpoint}, {name}: {worst:.1e}"
+            );
+        }
+    }
+}
+
 #[test]
 fn deepseek_v2_matches_hf() {
     matches("deepseek_v2");
