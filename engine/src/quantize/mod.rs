@@ -112,7 +112,8 @@ pub fn quantize(source: &Path, ty: StoredType, out: &Path) -> Result<Quantized> 
     })?;
     let checkpoint = Checkpoint::open(source)?;
     let Config::Gguf(metadata) = &checkpoint.config else {
-        let expected = "a GGUF file (llama.cpp's convert_hf_to_gguf.py makes one of a folder)";
+        let expected = "a GGUF file (llama.cpp's convert_hf_to_gguf.py makes one of a folder; --fault weights=TYPE \
+                        rounds a folder's weights in memory)";
         return Err(Error::input(
             file,
             "model",

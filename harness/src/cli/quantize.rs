@@ -18,7 +18,8 @@ takes then: Q5_0 for Q4_K, Q8_0 for Q6_K, else F16.
 
 Examples:
   fathom quantize --model model-bf16.gguf --type Q4_K --out model-q4_k.gguf
-  fathom run --model model-q4_k.gguf --suite needle"
+  fathom run --model model-q4_k.gguf --suite needle
+  fathom run --model FOLDER --fault weights=q4_k     of a Hugging Face folder: rounded in memory, no file"
 )]
 pub struct Args {
     /// A GGUF file of F32, F16 or BF16 (of a split set, the first)
