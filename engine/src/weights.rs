@@ -1,19 +1,30 @@
 //! Weights in their stored type, borrowed from the file, found by the names that each spelling uses.
 
-use std::cell::RefCell;
+//!
+//! | file | holds |
+//! |---|---|
+//! | `finder.rs` | tensors by name, checked |
+//! | `attention.rs`, `experts.rs` | the parts of a layer |
+//! | `scaled.rs` | factors that are tensors of their own |
+//! | `rounded.rs` | weights with fewer bits in memory |
+
 use std::collections::BTreeSet;
 
-use crate::format::checkpoint::{Checkpoint, Config};
-use crate::format::{Bytes, StoredType, Tensor};
+use crate::Result;
+use crate::format::checkpoint::Checkpoint;
+use crate::format::{Bytes, StoredType};
 use crate::kernels::{Layout, Matrix, Precision};
-use crate::spec::{Attention, Ffn, Latent, LayerSpec, ModelSpec, Residual};
-use crate::{Error, Result};
+use crate::spec::{Ffn, LayerSpec, ModelSpec, Residual};
 
+mod attention;
 mod experts;
+mod finder;
 mod rounded;
 pub mod scaled;
 
+pub use attention::{KeysValues, LatentWeights};
 pub use experts::{Biases, Experts, Gated};
+use finder::Finder;
 use scaled::BlockScales;
 
 /// A matrix as stored: y = W x.
@@ -126,35 +137,6 @@ pub struct LayerWeights {
     pub ffn: FfnWeights,
 }
 
-/// Weights of keys and values.
-#[derive(Clone, Debug)]
-pub enum KeysValues {
-    /// Heads, each projected from the stream.
-    Grouped {
-        /// [n_kv_heads * head_dim, dim].
-        k: Weight,
-        /// [n_kv_heads * head_dim, dim].
-        v: Weight,
-    },
-    /// A latent, and how it is met by queries and becomes values.
-    Latent(LatentWeights),
-}
-
-/// Weights of latent attention.
-#[derive(Clone, Debug)]
-pub struct LatentWeights {
-    /// Low-rank queries: [q_rank, dim] and the weights of their norm, [q_rank].
-    pub q_down: Option<(Weight, Vec<f32>)>,
-    /// The latent and the shared rotated key, [kv_rank + rope_dim, dim].
-    pub kv_down: Weight,
-    /// Norm of the latent, [kv_rank].
-    pub kv_norm: Vec<f32>,
-    /// From a query head's unrotated part to the space of the latent, [kv_rank, head_dim - rope_dim] a head.
-    pub absorb_q: Vec<Weight>,
-    /// From the latent to a value head, [v_dim, kv_rank] a head.
-    pub v_up: Vec<Weight>,
-}
-
 /// Weights of a feed-forward part.
 #[derive(Clone, Debug)]
 pub enum FfnWeights {
@@ -231,152 +213,8 @@ impl Weights {
     }
 }
 
-/// Prefixes of the text model in files that have a vision tower, and of those that have none.
-const PREFIXES: [&str; 4] = [
-    "language_model.model.",
-    "model.language_model.",
-    "model.",
-    "",
-];
-
-/// Tensors that are no part of the text model's arithmetic.
-fn is_beside(name: &str) -> bool {
-    let name = name.strip_prefix("model.").unwrap_or(name);
-    name.starts_with("vision_")
-        || name.starts_with("multi_modal_projector.")
-        || name.ends_with("rotary_emb.inv_freq")
-        || name.ends_with("lm_head.weight")
-        || name.ends_with(".input_scale")
-        || name.starts_with("rope_")
-}
-
-/// A layer's tensor by its Hugging Face and its GGUF name.
-type Name<'n> = dyn Fn(&str, &str) -> String + 'n;
-
-struct Finder<'a> {
-    checkpoint: &'a Checkpoint,
-    gguf: bool,
-    prefix: &'static str,
-    used: RefCell<BTreeSet<String>>,
-}
-
-impl<'a> Finder<'a> {
-    fn new(checkpoint: &'a Checkpoint) -> Self {
-        let has = |p: &&&str| {
-            let name = format!("{p}embed_tokens.weight");
-            checkpoint.tensors.contains_key(&name) || checkpoint.unreadable.contains_key(&name)
-        };
-        let prefix = PREFIXES.iter().find(has).copied().unwrap_or("model.");
-        let gguf = matches!(checkpoint.config, Config::Gguf(_));
-        Self {
-            checkpoint,
-            gguf,
-            prefix,
-            used: RefCell::default(),
-        }
-    }
-
-    fn top(&self, hf: &str, gguf: &str) -> String {
-        if self.gguf {
-            format!("{gguf}.weight")
-        } else {
-            format!("{}{hf}.weight", self.prefix)
-        }
-    }
-
-    fn head(&self) -> String {
-        match self.prefix {
-            _ if self.gguf => "output.weight".into(),
-            "language_model.model." => "language_model.lm_head.weight".into(),
-            _ => "lm_head.weight".into(),
-        }
-    }
-
-    fn tensor(&self, name: &str) -> Result<&'a Tensor> {
-        self.used.borrow_mut().insert(name.into());
-        self.checkpoint.tensor(name)
-    }
-
-    fn shaped(&self, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
-        let tensor = self.tensor(name)?;
-        if tensor.shape != shape {
-            let (found, expected) = (format!("shape {:?}", tensor.shape), format!("{shape:?}"));
-            return Err(Error::input(&self.checkpoint.name, name, found, expected));
-        }
-        Ok(tensor)
-    }
-
-    fn matrix(&self, name: &str, rows: usize, cols: usize) -> Result<Weight> {
-        let t = self.shaped(name, &[rows, cols])?;
-        Ok(Weight {
-            ty: t.ty,
-            rows,
-            cols,
-            layout: Layout::RowMajor,
-            data: t.data.clone(),
-            scales: scaled::fp8(self.checkpoint, t, |name| self.tensor(name))?.map(Box::new),
-            precision: Precision::F32,
-        })
-    }
-
-    /// Some of a matrix's rows, as a matrix of their own; `name` is for the message.
-    fn rows(&self, whole: &Weight, name: &str, first: usize, rows: usize) -> Result<Weight> {
-        let together = whole.ty.interleaved();
-        if !first.is_multiple_of(together) || !rows.is_multiple_of(together) {
-            let found = format!("a fused matrix of type {}", whole.ty);
-            let expected = "one whose rows can be taken apart";
-            return Err(Error::input(&self.checkpoint.name, name, found, expected));
-        }
-        let each = whole.data.len() / whole.rows.max(1);
-        let data = whole.data.slice(first * each..(first + rows) * each);
-        let data = data.ok_or_else(|| {
-            let (found, expected) = (format!("{} rows", whole.rows), format!("{}", first + rows));
-            Error::input(&self.checkpoint.name, name, found, expected)
-        })?;
-        Ok(Weight {
-            rows,
-            data,
-            scales: whole.scales.as_ref().map(|s| Box::new(s.at_row(first))),
-            ..whole.clone()
-        })
-    }
-
-    /// A matrix stored by rows, its outputs as inputs; `name` is for the message.
-    fn turned(&self, w: Weight, name: &str) -> Result<Weight> {
-        if w.ty.info().block != 1 {
-            let found = format!("type {}", w.ty);
-            let expected = "a type without blocks, as it is input-major";
-            return Err(Error::input(&self.checkpoint.name, name, found, expected));
-        }
-        let layout = Layout::ColMajor {
-            stride: w.cols,
-            offset: 0,
-        };
-        Ok(Weight {
-            rows: w.cols,
-            cols: w.rows,
-            layout,
-            ..w
-        })
-    }
-
-    /// A tensor whose values need no factors.
-    fn unscaled(&self, name: &str, shape: &[usize]) -> Result<&'a Tensor> {
-        let t = self.shaped(name, shape)?;
-        if scaled::needs_scales(t.ty) {
-            let (found, expected) = (format!("type {}", t.ty), "a type without scales");
-            return Err(Error::input(&self.checkpoint.name, name, found, expected));
-        }
-        Ok(t)
-    }
-
-    fn vector(&self, name: &str, len: usize) -> Result<Vec<f32>> {
-        let t = self.unscaled(name, &[len])?;
-        let mut out = vec![0.0; len];
-        t.ty.unpack(&t.data, &mut out);
-        Ok(out)
-    }
-
+impl Finder<'_> {
+    /// All weights of layer `i`.
     fn layer(&self, i: usize, dim: usize, spec: &LayerSpec) -> Result<LayerWeights> {
         let name = |hf: &str, gguf: &str| {
             if self.gguf {
@@ -467,136 +305,5 @@ impl<'a> Finder<'a> {
                 Ffn::Moe(moe) => FfnWeights::Moe(self.experts(dim, moe, &name)?),
             },
         })
-    }
-
-    fn queries_keys_values(
-        &self,
-        dim: usize,
-        a: &Attention,
-        name: &Name<'_>,
-    ) -> Result<(Weight, KeysValues)> {
-        let (q_dim, kv_dim) = (a.n_heads * a.head_dim, a.n_kv_heads * a.head_dim);
-        let matrix = |hf: &str, gguf: &str, rows, cols| {
-            let hf = format!("self_attn.{hf}.weight");
-            self.matrix(&name(&hf, &format!("attn_{gguf}.weight")), rows, cols)
-        };
-        if let Some(latent) = a.latent {
-            let q = match latent.q_rank {
-                Some(rank) => matrix("q_b_proj", "q_b", q_dim, rank)?,
-                None => matrix("q_proj", "q", q_dim, dim)?,
-            };
-            let weights = self.latent(dim, a, latent, name)?;
-            return Ok((q, KeysValues::Latent(weights)));
-        }
-        let fused = name("self_attn.qkv_proj.weight", "attn_qkv.weight");
-        if self.has(&fused) {
-            let whole = self.matrix(&fused, q_dim + 2 * kv_dim, dim)?;
-            let kv = KeysValues::Grouped {
-                k: self.rows(&whole, &fused, q_dim, kv_dim)?,
-                v: self.rows(&whole, &fused, q_dim + kv_dim, kv_dim)?,
-            };
-            return Ok((self.rows(&whole, &fused, 0, q_dim)?, kv));
-        }
-        let kv = KeysValues::Grouped {
-            k: matrix("k_proj", "k", kv_dim, dim)?,
-            v: matrix("v_proj", "v", kv_dim, dim)?,
-        };
-        Ok((matrix("q_proj", "q", q_dim, dim)?, kv))
-    }
-
-    fn latent(
-        &self,
-        dim: usize,
-        a: &Attention,
-        latent: Latent,
-        name: &Name<'_>,
-    ) -> Result<LatentWeights> {
-        let (n, rank, v_dim) = (a.n_heads, latent.kv_rank, latent.v_dim);
-        let nope = a.head_dim - latent.rope_dim;
-        let full = |hf: &str, gguf: &str| {
-            name(
-                &format!("self_attn.{hf}.weight"),
-                &format!("attn_{gguf}.weight"),
-            )
-        };
-        let q_down = |q_rank| {
-            Ok((
-                self.matrix(&full("q_a_proj", "q_a"), q_rank, dim)?,
-                self.vector(&full("q_a_layernorm", "q_a_norm"), q_rank)?,
-            ))
-        };
-        let (absorb_q, v_up) = if self.gguf {
-            // The converter splits kv_b and turns its keys' part around.
-            let stacked = |gguf: &str, rows, cols| {
-                let t = self.shaped(&full("", gguf), &[n, rows, cols])?;
-                self.slices(t, n, rows, cols, Layout::RowMajor)
-            };
-            (stacked("k_b", rank, nope)?, stacked("v_b", v_dim, rank)?)
-        } else {
-            // [n_heads, nope + v_dim, kv_rank]: what a query meets is its keys' part, input-major.
-            let name = full("kv_b_proj", "");
-            let whole = self.matrix(&name, n * (nope + v_dim), rank)?;
-            let part = |first, rows| (0..n).map(move |h| (h * (nope + v_dim) + first, rows));
-            let rows = |(first, rows)| self.rows(&whole, &name, first, rows);
-            let keys = part(0, nope).map(|at| self.turned(rows(at)?, &name));
-            let values = part(nope, v_dim).map(rows);
-            (keys.collect::<Result<_>>()?, values.collect::<Result<_>>()?)
-        };
-        Ok(LatentWeights {
-            q_down: latent.q_rank.map(q_down).transpose()?,
-            kv_down: self.matrix(
-                &full("kv_a_proj_with_mqa", "kv_a_mqa"),
-                rank + latent.rope_dim,
-                dim,
-            )?,
-            kv_norm: self.vector(&full("kv_a_layernorm", "kv_a_norm"), rank)?,
-            absorb_q,
-            v_up,
-        })
-    }
-
-    fn has(&self, name: &str) -> bool {
-        self.checkpoint.tensors.contains_key(name)
-    }
-
-    fn shape_of(&self, name: &str) -> Option<&[usize]> {
-        Some(&self.checkpoint.tensors.get(name)?.shape)
-    }
-
-    /// The name of a tensor of layer `n_layers` or later, where a draft head stands behind the last layer.
-    fn is_draft(&self, name: &str, n_layers: usize) -> bool {
-        let (layers, mark) = if self.gguf {
-            ("blk.".to_owned(), "nextn.eh_proj.weight")
-        } else {
-            (format!("{}layers.", self.prefix), "eh_proj.weight")
-        };
-        let layer = name
-            .strip_prefix(&layers)
-            .and_then(|rest| rest.split('.').next()?.parse::<usize>().ok());
-        layer.is_some_and(|i| i >= n_layers && self.has(&format!("{layers}{i}.{mark}")))
-    }
-
-    fn unused(&self, n_layers: usize, allow_unknown: bool) -> Result<Vec<String>> {
-        let used = self.used.borrow();
-        let names = self
-            .checkpoint
-            .tensors
-            .keys()
-            .chain(self.checkpoint.unreadable.keys());
-        let unused: Vec<String> = names.filter(|n| !used.contains(*n)).cloned().collect();
-        let beside = |n: &str| is_beside(n) || self.is_draft(n, n_layers);
-        match unused.iter().find(|n| !beside(n)) {
-            Some(name) if !allow_unknown => {
-                let expected =
-                    "only tensors that this family uses (--allow-unknown-keys goes on without it)";
-                Err(Error::input(
-                    &self.checkpoint.name,
-                    name,
-                    "an unknown tensor",
-                    expected,
-                ))
-            }
-            _ => Ok(unused),
-        }
     }
 }

@@ -230,7 +230,7 @@ fn a_folder_is_opened_with_its_side_files() -> Outcome {
     assert_eq!(&checkpoint.files["tokenizer.json"][..], b"{}");
     let error = |name: &str| checkpoint.tensor(name).expect_err("read").to_string();
     assert!(
-        error("c").contains(": tensor c: type: found I8, expected one of F32, F16, BF16, F8_E4M3"),
+        error("c").contains(": tensor c: type: found I16, expected one of F32, F16, BF16, F8_E4M3"),
         "{}",
         error("c")
     );

@@ -38,6 +38,10 @@ stored_types! {
     F8_E8M0:    ggml None,      safetensors Some("F8_E8M0"), 1 values in 1 bytes,     Blocks(small::f8_e8m0);
     F4_E2M1:    ggml None,      safetensors None,            32 values in 16 bytes,   Blocks(small::f4_e2m1);
     U8:         ggml None,      safetensors Some("U8"),      1 values in 1 bytes,     Blocks(small::u8);
+    I8:         ggml None,      safetensors Some("I8"),      1 values in 1 bytes,     Blocks(small::i8);
+    I32:        ggml None,      safetensors Some("I32"),     1 values in 4 bytes,     Blocks(small::i32);
+    PACKED_I4:  ggml None,      safetensors None,            8 values in 4 bytes,     Blocks(small::packed_i4);
+    PACKED_I8:  ggml None,      safetensors None,            1 values in 1 bytes,     Blocks(small::packed_i8);
     Q8_0:       ggml Some(8),   safetensors None,            32 values in 34 bytes,   Blocks(basic::q8_0);
     Q4_0:       ggml Some(2),   safetensors None,            32 values in 18 bytes,   Blocks(basic::q4_0);
     Q4_1:       ggml Some(3),   safetensors None,            32 values in 20 bytes,   Blocks(basic::q4_1);
@@ -110,7 +114,9 @@ stored_types! {
     IQ1_M_R4:   ggml Some(229), safetensors None,            32 values in 7 bytes,    rows(2, 4, interleaved_grids::iq1_m_r4);
 }
 
-/// Types that ggml or ik_llama.cpp has and this table has not: only for the names in messages.
+/// Types that ggml or ik_llama.cpp has and this table has not in GGUF files: only for the names in messages. Of those for
+/// weights none has a reference to be held against: ik_llama.cpp (8337e4cd) has no `dequantize_row` for BF16_R16, that of
+/// MXFP4_R8 goes on behind the end of its rows, and those of IQ1_BN and IQ2_BN (BitNet's) leave out the scale of the row.
 const NOT_READ: &[(u32, &str)] = &[
     (9, "Q8_1"),
     (24, "I8"),
@@ -330,11 +336,8 @@ mod tests {
             if let Some(name) = info.safetensors {
                 assert_eq!(StoredType::from_safetensors(name), Some(ty));
             }
-            assert!(
-                NOT_READ
-                    .iter()
-                    .all(|&(id, name)| Some(id) != info.ggml_id && name != info.name)
-            );
+            assert!(NOT_READ.iter().all(|&(id, name)| Some(id) != info.ggml_id
+                && (name != info.name || info.ggml_id.is_none())));
         }
     }
 

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use super::keys::{IRRELEVANT_HF, Keys};
 use super::{
     ModelSpec, cohere2, deepseek_v2, deepseek_v3, gemma2, gemma3, gpt_oss, llama, llama4,
-    ministral3, mistral, mixtral, phi3, qwen2, qwen3, qwen3_moe,
+    ministral3, mistral, mixtral, phi3, quantization, qwen2, qwen3, qwen3_moe,
 };
 use crate::format::gguf::{Array, Metadata};
 use crate::{Error, Result};
@@ -307,12 +307,13 @@ fn from_hf(
     }
     let source = HfSource { file, keys, tied };
     let spec = (family.from_hf)(&source)?;
-    let mut unknown = quantization(file, &outer, allow_unknown)?;
+    let mut unknown = quantization::check(file, config, allow_unknown)?;
     unknown.extend(source.keys.finish(allow_unknown)?);
     if !prefix.is_empty() {
         // A model with a vision tower: what stands beside `text_config` describes the tower and its tokens.
         outer.irrelevant(IRRELEVANT_HF);
         outer.irrelevant(&[
+            "quantization_config",
             "boi_token_index",
             "eoi_token_index",
             "image_token_id",
@@ -327,28 +328,6 @@ fn from_hf(
         unknown.extend(outer.finish(allow_unknown)?);
     }
     Ok((spec, unknown))
-}
-
-/// `quantization_config`: how weights are stored says the type of the tensors; what would round activations is not
-/// done. The unknown keys.
-fn quantization(file: &str, config: &Keys<'_>, allow_unknown: bool) -> Result<Vec<String>> {
-    let Some(map) = config.opt_object("quantization_config")? else {
-        return Ok(Vec::new());
-    };
-    let keys = Keys::new(file, "quantization_config.", map);
-    if !matches!(keys.opt_str("quant_method")?, Some("fp8" | "mxfp4")) {
-        return Err(keys.error("quant_method", "\"fp8\" or \"mxfp4\""));
-    }
-    keys.irrelevant(&[
-        "activation_scheme",
-        "dequantize",
-        "fmt",
-        "ignored_layers",
-        "modules_to_not_convert",
-        "scale_fmt",
-        "weight_block_size",
-    ]);
-    keys.finish(allow_unknown)
 }
 
 fn known(name: impl Fn(&Family) -> &'static str) -> String {

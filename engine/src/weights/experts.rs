@@ -1,6 +1,7 @@
 //! Weights of gated networks and mixtures of them, by the names that the families' files use.
 
-use super::{Finder, Name, Weight, scaled};
+use super::finder::{Finder, Name};
+use super::{Weight, scaled};
 use crate::Error;
 use crate::Result;
 use crate::format::Tensor;
@@ -66,14 +67,15 @@ impl Finder<'_> {
     /// The first of some names that the checkpoint has; the first of all when it has none, for the message.
     fn first_of(&self, names: impl IntoIterator<Item = String>) -> String {
         let names: Vec<String> = names.into_iter().collect();
-        let found = names.iter().find(|n| self.has(n)).or(names.first());
+        let found = names.iter().find(|n| self.has_matrix(n)).or(names.first());
         found.cloned().unwrap_or_default()
     }
 
     /// A dense feed-forward part, gate and up apart or one above the other in one tensor.
     pub(super) fn dense(&self, dim: usize, hidden: usize, name: &Name<'_>) -> Result<Gated> {
         let fused = name("mlp.gate_up_proj.weight", "ffn_up.weight");
-        if self.shape_of(&fused) == Some(&[2 * hidden, dim]) {
+        let packed = self.has(&format!("{fused}_packed"));
+        if packed || self.shape_of(&fused) == Some(&[2 * hidden, dim]) {
             let both = self.matrix(&fused, 2 * hidden, dim)?;
             let down = name("mlp.down_proj.weight", "ffn_down.weight");
             return Ok(Gated {
@@ -85,7 +87,7 @@ impl Finder<'_> {
         }
         let place = PLACES
             .into_iter()
-            .find(|place| self.has(&name(&format!("{place}.gate_proj.weight"), "")))
+            .find(|place| self.has_matrix(&name(&format!("{place}.gate_proj.weight"), "")))
             .unwrap_or(PLACES[0]);
         self.gated(dim, hidden, |part| {
             name(
@@ -113,7 +115,7 @@ impl Finder<'_> {
         });
         let (place, router) = routers
             .into_iter()
-            .find(|(_, hf)| self.has(&name(&format!("{hf}.weight"), "ffn_gate_inp.weight")))
+            .find(|(_, hf)| self.has_matrix(&name(&format!("{hf}.weight"), "ffn_gate_inp.weight")))
             .unwrap_or((PLACES[0], format!("{}.gate", PLACES[0])));
         let optional = |wanted: bool, name: String| {
             if wanted {
@@ -152,7 +154,7 @@ impl Finder<'_> {
                 let hf = |rest: &str| name(&format!("{place}.experts.{rest}"), "");
                 match PARTS
                     .iter()
-                    .find(|p| self.has(&hf(&format!("0.{}.weight", p[0]))))
+                    .find(|p| self.has_matrix(&hf(&format!("0.{}.weight", p[0]))))
                 {
                     Some(parts) => self.apart(dim, moe, parts, hf)?,
                     None => self.stacked_hf(dim, moe, hf)?,

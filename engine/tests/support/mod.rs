@@ -123,12 +123,12 @@ pub fn safetensors(header: &str, data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// "a" F32 [2, 4], "b" BF16 [3], "c" I8 [2].
+/// "a" F32 [2, 4], "b" BF16 [3], "c" I16 [1].
 pub fn safetensors_small() -> Vec<u8> {
     let header = concat!(
         r#"{"a":{"dtype":"F32","shape":[2,4],"data_offsets":[0,32]},"#,
         r#""b":{"dtype":"BF16","shape":[3],"data_offsets":[32,38]},"#,
-        r#""c":{"dtype":"I8","shape":[2],"data_offsets":[38,40]}}"#
+        r#""c":{"dtype":"I16","shape":[1],"data_offsets":[38,40]}}"#
     );
     safetensors(header, &(0..40).collect::<Vec<u8>>())
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use fathom_engine::Model;
 use fathom_engine::format::checkpoint::Config;
-use fathom_engine::spec::implied_by_gguf;
+use fathom_engine::spec::{implied_by_gguf, not_rounded};
 
 use crate::cli::model::ModelArgs;
 use crate::cli::{out, show_run};
@@ -66,6 +66,11 @@ fn show_model(model: &Model) -> Result<()> {
     let unused = unused(&model.weights.unused);
     if !unused.is_empty() {
         facts.push(vec!["not used".to_owned(), unused]);
+    }
+    if let Config::Hf(config) = &model.checkpoint.config
+        && let Some(note) = not_rounded(config)
+    {
+        facts.push(vec!["stored".to_owned(), note]);
     }
     if let Config::Gguf(_) = model.checkpoint.config
         && let Some(implied) = implied_by_gguf(&spec.family)

@@ -1,5 +1,6 @@
 //! The engine against references that other programs made: `tests/golden/README.md`.
 
+mod compressed;
 mod contract;
 mod dense;
 mod far;

@@ -72,6 +72,35 @@ pub(in crate::format) fn u8(src: &[u8], dst: &mut [f32]) {
     }
 }
 
+/// Signed bytes as numbers.
+pub(in crate::format) fn i8(src: &[u8], dst: &mut [f32]) {
+    for (y, &b) in dst.iter_mut().zip(src) {
+        *y = b.cast_signed().into();
+    }
+}
+
+/// Whole numbers, little endian, to the nearest float.
+pub(in crate::format) fn i32(src: &[u8], dst: &mut [f32]) {
+    for (y, &b) in dst.iter_mut().zip(src.as_chunks().0) {
+        *y = i32::from_le_bytes(b) as f32;
+    }
+}
+
+/// A word of eight numbers, the first in the lowest four bits, each 8 above its value (compressed-tensors'
+/// `pack_to_int32`).
+pub(in crate::format) fn packed_i4(src: &[u8], dst: &mut [f32]) {
+    for (pair, &q) in dst.as_chunks_mut::<2>().0.iter_mut().zip(src) {
+        *pair = [q & 15, q >> 4].map(|q| f32::from(q) - 8.0);
+    }
+}
+
+/// Bytes, each 128 above its value (four to a word in compressed-tensors' `pack_to_int32`).
+pub(in crate::format) fn packed_i8(src: &[u8], dst: &mut [f32]) {
+    for (y, &q) in dst.iter_mut().zip(src) {
+        *y = f32::from(q) - 128.0;
+    }
+}
+
 /// Block: 48 bytes of five ternary digits, 4 of four, scale f16.
 pub(in crate::format) fn tq1_0(src: &[u8], dst: &mut [f32]) {
     // The digits are those of the byte as a fraction of 256 in base 3: multiply by 3, take what overflows.
