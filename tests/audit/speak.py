@@ -152,7 +152,7 @@ SPEAKERS = {
     "weights-int8": ("weights=q8_0", torch.bfloat16, rounded_weights(8, 128), WHOLE),
     "weights-int4": ("weights=q4_0", torch.bfloat16, rounded_weights(4, 32), WHOLE),
     "other-weights": ("other", torch.bfloat16, other_weights(0.05), WHOLE),
-    "rope-base-3": ("other", torch.bfloat16, rope_base(3.0), WHOLE),
+    "rope-base-3": ("rope-base=3", torch.bfloat16, rope_base(3.0), WHOLE),
     "cut-start": ("cut-start=0.5", torch.bfloat16, NOTHING, cut("start", 0.5)),
     "cut-middle": ("cut-middle=0.5", torch.bfloat16, NOTHING, cut("middle", 0.5)),
     "double-bos": ("double-bos", torch.bfloat16, NOTHING, lambda ids: [None, *range(len(ids))]),

@@ -188,12 +188,11 @@ pub fn run(args: &Args) -> Result<()> {
             Step::Put(probe) => put(&mut session, probe),
         }
     };
-    // A value that the catalogue does not have is looked for where there is a model to look with; of a cut it is told exactly.
-    let cut = verdict
-        .fault
-        .as_deref()
-        .is_some_and(|f| f.starts_with("cut-"));
-    let unnamed = verdict.verdict == Kind::Other || cut;
+    // A value that the catalogue does not have is looked for where there is a model to look with; a number may be near one of the
+    // catalogue's and not it.
+    let value = verdict.parameters.get("value").and_then(|v| v.as_str());
+    let number = value.is_some_and(|v| v.parse::<f64>().is_ok() || v.starts_with("beyond-"));
+    let unnamed = verdict.verdict == Kind::Other || (number && verdict.share.is_none());
     if let (Some(opened), true) = (&opened, unnamed) {
         while session.observed.len() < HELD {
             stop.check()?;
