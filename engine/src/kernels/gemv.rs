@@ -48,10 +48,7 @@ impl Kernel for Gemv<'_, '_> {
     unsafe fn run<V: Simd>(self) {
         let (info, group) = (self.w.ty.info(), GROUP * V::ROWS);
         let row_bytes = self.w.cols / info.block * info.bytes;
-        let ahead = match group * row_bytes {
-            bytes if bytes <= NEXT_GROUP => GROUPS_AHEAD * bytes,
-            _ => AHEAD,
-        };
+        let in_groups = group * row_bytes <= NEXT_GROUP;
         for start in self.rows.clone().step_by(group) {
             let n_rows = (self.rows.end - start).min(group);
             // SAFETY: the caller has the instruction set; the rows are inside of `w`, whose lengths were checked, and
@@ -64,7 +61,7 @@ impl Kernel for Gemv<'_, '_> {
                         from[m][i] = self.w.data.as_ptr().add(row * row_bytes);
                     }
                 }
-                let acc = products::<V>(self.w, from, self.x.as_ptr(), ahead);
+                let acc = products::<V>(self.w, from, self.x.as_ptr(), in_groups);
                 finish::<V, 1>([acc], self.y.add(start), 0, n_rows);
             }
         }
@@ -81,24 +78,32 @@ unsafe fn products<V: Simd>(
     w: &Matrix<'_>,
     from: [Rows<*const u8>; GROUP],
     x: *const f32,
-    ahead: usize,
+    in_groups: bool,
 ) -> [V; GROUP] {
     let (values, bytes) = (block_values(w.ty), block_bytes(w.ty));
     let blocks = w.cols / values;
+    let row_bytes = w.cols / w.ty.info().block * w.ty.info().bytes;
     // SAFETY: the caller's; a block is fetched from memory long before its turn.
     unsafe {
         let mut acc = [V::splat(0.0); GROUP];
         macro_rules! each {
             ($ty:ident, $values:literal, $unpack:ident, $scales:ident, $parts:literal) => {{
                 let (mut from, mut x, mut first) = (from, x, 0);
+                let mut next = from[0][0].wrapping_add(GROUPS_AHEAD * GROUP * V::ROWS * row_bytes);
                 let bytes = block_bytes(StoredType::$ty);
                 for _ in 0..blocks {
-                    // Once a cache line.
-                    if first % LINE < bytes {
+                    if in_groups {
+                        // As many bytes as are read here, in the order in which they lie.
+                        for line in (0..GROUP * V::ROWS * bytes).step_by(LINE) {
+                            V::prefetch(next.wrapping_add(line));
+                        }
+                        next = next.wrapping_add(GROUP * V::ROWS * bytes);
+                    } else if first % LINE < bytes {
+                        // Once a cache line.
                         for m in 0..GROUP {
                             for i in 0..V::ROWS {
                                 for line in (0..bytes).step_by(LINE) {
-                                    V::prefetch(from[m][i].wrapping_add(ahead + line));
+                                    V::prefetch(from[m][i].wrapping_add(AHEAD + line));
                                 }
                             }
                         }

@@ -100,11 +100,11 @@ macro_rules! with_type {
             StoredType::F32 => $each!(F32, 8, f32, none, 1),
             StoredType::F16 => $each!(F16, 8, f16, none, 1),
             StoredType::BF16 => $each!(BF16, 8, bf16, none, 1),
-            StoredType::Q8_0 => $each!(Q8_0, 32, q8_0, none, 1),
-            StoredType::Q4_0 => $each!(Q4_0, 32, q4_0, none, 1),
-            StoredType::Q4_1 => $each!(Q4_1, 32, q4_1, none, 1),
-            StoredType::Q5_0 => $each!(Q5_0, 32, q5_0, none, 1),
-            StoredType::Q5_1 => $each!(Q5_1, 32, q5_1, none, 1),
+            StoredType::Q8_0 => $each!(Q8_0, 32, q8_0, scale, 1),
+            StoredType::Q4_0 => $each!(Q4_0, 32, q4_0, table_q4_0, 1),
+            StoredType::Q4_1 => $each!(Q4_1, 32, q4_1, table_q4_1, 1),
+            StoredType::Q5_0 => $each!(Q5_0, 32, q5_0, scale, 1),
+            StoredType::Q5_1 => $each!(Q5_1, 32, q5_1, scale_and_offset, 1),
             StoredType::Q4_K => $each!(Q4_K, 256, q4_k, scales_k4, 4),
             StoredType::Q5_K => $each!(Q5_K, 256, q5_k, scales_k4, 4),
             StoredType::Q6_K => $each!(Q6_K, 256, q6_k, scales_k6, 2),
@@ -202,7 +202,7 @@ pub(super) unsafe fn halves<V: Simd>(p: Rows<*const u8>, n: usize) -> [V; 2] {
 
 // SAFETY of the functions below: as [`unpack`] says, with one block a pointer.
 
-/// For types whose scale stands beside its few values.
+/// For types without scales.
 #[inline(always)]
 pub(super) unsafe fn none<V: Simd>(_: Rows<*const u8>) {}
 
@@ -224,62 +224,98 @@ pub(super) unsafe fn bf16<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &m
     unsafe { out.put(0, V::from_bits(V::shl::<16>(V::load_u16(b)))) }
 }
 
+/// The half that a block begins with.
 #[inline(always)]
-pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
+pub(super) unsafe fn scale<V: Simd>(b: Rows<*const u8>) -> V {
+    // SAFETY: above.
+    unsafe { half(b, 0) }
+}
+
+/// The two halves that a block begins with.
+#[inline(always)]
+pub(super) unsafe fn scale_and_offset<V: Simd>(b: Rows<*const u8>) -> [V; 2] {
+    // SAFETY: above.
+    unsafe { halves(b, 0) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn table_q4_0<V: Simd>(b: Rows<*const u8>) -> [V; 2] {
+    // SAFETY: above.
+    unsafe { V::table::<Shifted>([V::splat(8.0), half(b, 0)]) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn table_q4_1<V: Simd>(b: Rows<*const u8>) -> [V; 2] {
+    // SAFETY: above.
+    unsafe { V::table::<Raised>(halves(b, 0)) }
+}
+
+#[inline(always)]
+pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, d: &V, _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
-        let d: V = half(b, 0);
         for i in 0..4 {
             let q = V::to_real(V::load_i8(at(b, 2 + 8 * i)));
-            out.put(i, q.mul(d));
+            out.put(i, q.mul(*d));
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q4_0<V: Simd>(
+    b: Rows<*const u8>,
+    table: &[V; 2],
+    _: usize,
+    out: &mut impl Sink<V>,
+) {
     // SAFETY: above.
     unsafe {
-        let d: V = half(b, 0);
-        let code = Shifted(V::splat(8.0), d);
-        let q = V::of_codes(nibbles::<V, 4>(at(b, 2)), code);
+        let q = nibbles::<V, 4>(at(b, 2));
         for i in 0..4 {
-            out.put(i, q[i]);
+            out.put(i, V::look_up::<Shifted>(*table, q[i]));
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q4_1<V: Simd>(
+    b: Rows<*const u8>,
+    table: &[V; 2],
+    _: usize,
+    out: &mut impl Sink<V>,
+) {
     // SAFETY: above.
     unsafe {
-        let [d, m]: [V; 2] = halves(b, 0);
-        let q = V::of_codes(nibbles::<V, 4>(at(b, 4)), Raised(d, m));
+        let q = nibbles::<V, 4>(at(b, 4));
         for i in 0..4 {
-            out.put(i, q[i]);
+            out.put(i, V::look_up::<Raised>(*table, q[i]));
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, d: &V, _: usize, out: &mut impl Sink<V>) {
     // SAFETY: above.
     unsafe {
-        let d: V = half(b, 0);
         let offset = V::splat(16.0);
         let q = nibbles::<V, 4>(at(b, 6));
         for i in 0..4 {
             let q = V::fifth_bits(low::<V>(q[i]), byte(b, 2 + i));
-            out.put(i, V::to_real(q).sub(offset).mul(d));
+            out.put(i, V::to_real(q).sub(offset).mul(*d));
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &mut impl Sink<V>) {
+pub(super) unsafe fn q5_1<V: Simd>(
+    b: Rows<*const u8>,
+    factors: &[V; 2],
+    _: usize,
+    out: &mut impl Sink<V>,
+) {
     // SAFETY: above.
     unsafe {
-        let [d, m]: [V; 2] = halves(b, 0);
+        let [d, m] = *factors;
         let q = nibbles::<V, 4>(at(b, 8));
         for i in 0..4 {
             let q = V::fifth_bits(low::<V>(q[i]), byte(b, 4 + i));
@@ -289,24 +325,24 @@ pub(super) unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: &(), _: usize, out: &m
 }
 
 /// `(code - offset) * d`.
-struct Shifted<V>(V, V);
+struct Shifted;
 
-impl<V: Simd> Code<V> for Shifted<V> {
+impl<V: Simd> Code<V> for Shifted {
     #[inline(always)]
-    unsafe fn value(&self, code: V) -> V {
+    unsafe fn value([offset, d]: [V; 2], code: V) -> V {
         // SAFETY: above.
-        unsafe { code.sub(self.0).mul(self.1) }
+        unsafe { code.sub(offset).mul(d) }
     }
 }
 
 /// `code * d + m`.
-struct Raised<V>(V, V);
+struct Raised;
 
-impl<V: Simd> Code<V> for Raised<V> {
+impl<V: Simd> Code<V> for Raised {
     #[inline(always)]
-    unsafe fn value(&self, code: V) -> V {
+    unsafe fn value([d, m]: [V; 2], code: V) -> V {
         // SAFETY: above.
-        unsafe { code.mul(self.0).add(self.1) }
+        unsafe { code.mul(d).add(m) }
     }
 }
 

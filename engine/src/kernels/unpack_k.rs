@@ -21,16 +21,10 @@ pub(super) unsafe fn q4_k<V: Simd>(
         let q = nibbles::<V, 8>(at(b, 16 + 32 * pair));
         for half in 0..2 {
             let group = 2 * pair + half;
-            let code = Lowered(scales.0.lane(group), scales.1.lane(group));
-            let q = [
-                q[4 * half],
-                q[4 * half + 1],
-                q[4 * half + 2],
-                q[4 * half + 3],
-            ];
-            let values = V::of_codes(q, code);
+            let table = V::table::<Lowered>([scales.0.lane(group), scales.1.lane(group)]);
             for i in 0..4 {
-                out.put(4 * group + i, values[i]);
+                let value = V::look_up::<Lowered>(table, q[4 * half + i]);
+                out.put(4 * group + i, value);
             }
         }
     }
@@ -119,13 +113,13 @@ pub(super) unsafe fn scales_k6<V: Simd>(b: Rows<*const u8>) -> [V; 2] {
 }
 
 /// `d * code - m`.
-struct Lowered<V>(V, V);
+struct Lowered;
 
-impl<V: Simd> Code<V> for Lowered<V> {
+impl<V: Simd> Code<V> for Lowered {
     #[inline(always)]
-    unsafe fn value(&self, code: V) -> V {
+    unsafe fn value([d, m]: [V; 2], code: V) -> V {
         // SAFETY: above.
-        unsafe { self.0.mul(code).sub(self.1) }
+        unsafe { d.mul(code).sub(m) }
     }
 }
 

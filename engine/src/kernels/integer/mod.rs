@@ -38,9 +38,10 @@ use super::matmul::{POOL, TASK_WORK, TOKENS};
 use super::simd::{Kernel, Simd};
 use super::{Layout, Matrix, team};
 
-/// Strips of a panel where rows are cut, and up to which they are not: the panel stays in the first-level cache.
-const PIECE: usize = 16;
-const WHOLE: usize = 20;
+/// Most floats of a panel: it stays in the first-level cache.
+const PANEL_ROOM: usize = 6 << 10;
+/// Rows are cut at multiples of so many strips, which are whole blocks of every type.
+const STRIPS_UNIT: usize = 8;
 
 /// Whether `w` is stored as integers that are read here.
 pub fn takes(w: &Matrix<'_>) -> bool {
@@ -169,8 +170,12 @@ impl Kernel for Panelled<'_> {
             packed,
         } = self.task;
         let strips = w.cols / STRIP;
-        let piece = if strips <= WHOLE { strips } else { PIECE };
         let group = VECTORS * V::LANES;
+        let most = PANEL_ROOM / (PANEL * group);
+        let piece = match strips {
+            strips if strips <= most => strips,
+            _ => most / STRIPS_UNIT * STRIPS_UNIT,
+        };
         let panel = self.panel.room(piece * PANEL * group).as_mut_ptr();
         for first in rows.clone().step_by(group) {
             for start in (0..strips).step_by(piece) {

@@ -215,28 +215,31 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe { _mm512_mask_or_epi32(a, u16::from_le_bytes(v), a, _mm512_set1_epi32(16)) }
     }
     #[inline(always)]
-    unsafe fn of_codes<const N: usize>(q: [Self::Int; N], code: impl Code<Self>) -> [Self; N] {
+    unsafe fn table<C: Code<Self>>(parameters: [Self; 2]) -> [Self; 2] {
         // SAFETY: above.
         unsafe {
             let codes = _mm512_setr_ps(
                 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0,
             );
-            let low = code.value(Self(codes)).0;
-            let high = code
-                .value(Self(_mm512_add_ps(codes, _mm512_set1_ps(8.0))))
-                .0;
-            // One table a row; bit 4 of an index chooses the row's.
-            let first = _mm512_shuffle_f32x4::<0b01_00_01_00>(low, high);
-            let second = _mm512_shuffle_f32x4::<0b11_10_11_10>(low, high);
+            let low = C::value(parameters, Self(codes)).0;
+            let codes = _mm512_add_ps(codes, _mm512_set1_ps(8.0));
+            let high = C::value(parameters, Self(codes)).0;
+            // One row's sixteen, and the other's.
+            [
+                Self(_mm512_shuffle_f32x4::<0b01_00_01_00>(low, high)),
+                Self(_mm512_shuffle_f32x4::<0b11_10_11_10>(low, high)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn look_up<C: Code<Self>>(table: [Self; 2], q: Self::Int) -> Self {
+        // SAFETY: above.
+        unsafe {
+            // Bit 4 of an index chooses the row's values: row | (q & lowest).
             let lowest = _mm512_set1_epi32(15);
             let row = _mm512_setr_epi32(0, 0, 0, 0, 0, 0, 0, 0, 16, 16, 16, 16, 16, 16, 16, 16);
-            let mut values = [Self::splat(0.0); N];
-            for i in 0..N {
-                // row | (q & lowest)
-                let index = _mm512_ternarylogic_epi32::<0xf8>(row, q[i], lowest);
-                values[i] = Self(_mm512_permutex2var_ps(first, index, second));
-            }
-            values
+            let index = _mm512_ternarylogic_epi32::<0xf8>(row, q, lowest);
+            Self(_mm512_permutex2var_ps(table[0].0, index, table[1].0))
         }
     }
     #[inline(always)]

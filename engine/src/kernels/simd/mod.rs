@@ -122,19 +122,17 @@ pub(super) trait Simd: Words {
         // SAFETY: the caller's.
         unsafe { Self::or(a, Self::shl::<4>(Self::bits(v))) }
     }
-    /// The values of the codes in the lowest four bits of each integer, whatever stands above. Where a register holds
-    /// those of all sixteen codes, they are looked up.
+    /// What [`Simd::look_up`] needs for codes with these parameters: the values of all sixteen codes where registers
+    /// hold them, else the parameters.
     #[inline(always)]
-    unsafe fn of_codes<const N: usize>(mut q: [Self::Int; N], code: impl Code<Self>) -> [Self; N] {
+    unsafe fn table<C: Code<Self>>(parameters: [Self; 2]) -> [Self; 2] {
+        parameters
+    }
+    /// The value of the code in the lowest four bits of each integer, whatever stands above.
+    #[inline(always)]
+    unsafe fn look_up<C: Code<Self>>(table: [Self; 2], q: Self::Int) -> Self {
         // SAFETY: the caller's.
-        unsafe {
-            let mut values = [Self::splat(0.0); N];
-            for i in 0..N {
-                q[i] = Self::and(q[i], Self::int(15));
-                values[i] = code.value(Self::to_real(q[i]));
-            }
-            values
-        }
+        unsafe { C::value(table, Self::to_real(Self::and(q, Self::int(15)))) }
     }
     /// The same in every lane.
     unsafe fn int(v: i32) -> Self::Int;
@@ -161,7 +159,7 @@ pub(super) trait Simd: Words {
 pub(super) trait Code<V> {
     /// # Safety
     /// Needs the instruction set of V.
-    unsafe fn value(&self, code: V) -> V;
+    unsafe fn value(parameters: [V; 2], code: V) -> V;
 }
 
 /// Work that is compiled once for each instruction set.
