@@ -12,7 +12,7 @@ use std::time::Duration;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use fathom_engine::format::StoredType;
 use fathom_engine::kernels::{
-    self, KV_BLOCK, KvBlocks, Layout, Matrix, Precision, Product, Scores, Scratch,
+    self, KV_BLOCK, KvBlock, KvBlocks, Layout, Matrix, Precision, Product, Scores, Scratch,
 };
 
 /// FLOP/s and bytes/s of this machine, measured once.
@@ -171,11 +171,15 @@ fn attention(c: &mut Criterion) {
         (64, 4096, 3),
     ] {
         let block = numbers(KV_BLOCK * head_dim);
-        let blocks = vec![&block[..]; length / KV_BLOCK];
+        let blocks = (0..length / KV_BLOCK).map(|index| KvBlock {
+            index,
+            k: &block,
+            v: &block,
+            rows: 0..rows,
+        });
+        let blocks: Vec<_> = blocks.collect();
         let kv = KvBlocks {
-            first_block: 0,
-            k: &blocks,
-            v: &blocks,
+            blocks: &blocks,
             v_stride: head_dim,
         };
         let visible: Vec<Range<usize>> =

@@ -16,7 +16,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::angles::Angles;
-use crate::kernels::{self, KvBlocks, Product, Scores, Scratch, team};
+use crate::cache::Block;
+use crate::kernels::{self, KvBlock, KvBlocks, Product, Scores, Scratch, team};
 use crate::layer_major::Reader;
 use crate::model::Model;
 use crate::spec::{Attention, Ffn, LayerSpec, Norm, NormKind, QkNormOrder, Residual};
@@ -213,9 +214,8 @@ fn append(
     }
 }
 
-/// A part of the attention's work: some rows of one span, and query heads of one key-value head.
-struct Task<'a> {
-    span: &'a Span,
+/// A part of the attention's work: some rows, and query heads of one key-value head.
+struct Task {
     rows: Range<usize>,
     kv_head: usize,
     heads: Range<usize>,
@@ -237,47 +237,52 @@ fn attend(
         parts if parts > 1 && rows.len() == 1 => group.div_ceil(parts).min(ATTEND_HEADS),
         _ => ATTEND_HEADS,
     };
+    // Rows of several spans pass together: what they share is read once.
+    let mut parts = rows
+        .len()
+        .div_ceil(ATTEND_ROWS.div_ceil(group.min(ATTEND_HEADS)));
+    let (few, odd) = (4 * team::threads(), team::threads());
+    while parts < rows.len() && parts * a.n_kv_heads < few && parts * a.n_kv_heads % odd > 0 {
+        parts += 1;
+    }
     let mut tasks = Vec::new();
-    let mut first = 0;
-    for run in rows.chunk_by(|a, b| a.span == b.span) {
-        let span = &spans[&run[0].span];
-        for part in run.chunks(ATTEND_ROWS.div_ceil(group.min(ATTEND_HEADS))) {
-            let rows = first..first + part.len();
-            for kv_head in 0..a.n_kv_heads {
-                let heads = kv_head * group..(kv_head + 1) * group;
-                tasks.extend(heads.clone().step_by(most_heads).map(|head| Task {
-                    span,
-                    rows: rows.clone(),
-                    kv_head,
-                    heads: head..heads.end.min(head + most_heads),
-                }));
-            }
-            first = rows.end;
+    for part in 0..parts {
+        let rows = part * rows.len() / parts..(part + 1) * rows.len() / parts;
+        for kv_head in 0..a.n_kv_heads {
+            let heads = kv_head * group..(kv_head + 1) * group;
+            tasks.extend(heads.clone().step_by(most_heads).map(|head| Task {
+                rows: rows.clone(),
+                kv_head,
+                heads: head..heads.end.min(head + most_heads),
+            }));
         }
     }
-    let work = |scratch: &mut Scratch, task: &Task<'_>| -> Result<Vec<f32>> {
+    let work = |scratch: &mut Scratch, task: &Task| -> Result<Vec<f32>> {
         let tile = &rows[task.rows.clone()];
         let visible: Vec<_> = tile
             .iter()
-            .map(|row| task.span.visible(layer.mask, row.pos))
+            .map(|row| spans[&row.span].visible(layer.mask, row.pos))
             .collect();
-        let seen = visible[0].start..visible[visible.len() - 1].end;
-        let (first_block, blocks) = task.span.layers[index].blocks(&seen).map_err(|pos| {
-            Error::Unsupported(format!(
-                "layer {index}: the keys of position {pos} are gone"
-            ))
-        })?;
+        let shared = shared_blocks(index, tile, &visible, spans)?;
         let of_head = |width: usize| {
             let size = kernels::KV_BLOCK * width;
             task.kv_head * size..(task.kv_head + 1) * size
         };
-        let k: Vec<&[f32]> = blocks.iter().map(|b| &b.k[of_head(kd)]).collect();
-        let (v, v_stride) = match w.kv {
-            KeysValues::Grouped { .. } => (blocks.iter().map(|b| &b.v[of_head(vd)]).collect(), vd),
-            // A latent is the beginning of its key.
-            KeysValues::Latent(_) => (k.clone(), kd),
-        };
         let heads = &task.heads;
+        let blocks = shared.iter().map(|(index, block, rows)| {
+            let k = &block.k[of_head(kd)];
+            KvBlock {
+                index: *index,
+                k,
+                v: match w.kv {
+                    KeysValues::Grouped { .. } => &block.v[of_head(vd)],
+                    // A latent is the beginning of its key.
+                    KeysValues::Latent(_) => k,
+                },
+                rows: rows.start * heads.len()..rows.end * heads.len(),
+            }
+        });
+        let blocks: Vec<_> = blocks.collect();
         let mut tile_q = Vec::with_capacity(tile.len() * heads.len() * kd);
         for row in task.rows.clone() {
             let from = (row * a.n_heads + heads.start) * kd;
@@ -293,10 +298,11 @@ fn attend(
         };
         let mut out = vec![0.0; visible.len() * vd];
         let kv = KvBlocks {
-            first_block,
-            k: &k,
-            v: &v,
-            v_stride,
+            blocks: &blocks,
+            v_stride: match w.kv {
+                KeysValues::Grouped { .. } => vd,
+                KeysValues::Latent(_) => kd,
+            },
         };
         let scores = Scores {
             scale: a.scale,
@@ -317,6 +323,39 @@ fn attend(
         }
     }
     Ok(out)
+}
+
+/// The cached blocks that the rows of a tile see in one layer, in ascending order for each row, with the rows that have
+/// them: one that neighbouring rows share stands there once.
+fn shared_blocks<'a>(
+    index: usize,
+    tile: &[Row],
+    visible: &[Range<usize>],
+    spans: &'a BTreeMap<SpanId, Span>,
+) -> Result<Vec<(usize, &'a Block, Range<usize>)>> {
+    let mut blocks: Vec<(usize, &Block, Range<usize>)> = Vec::new();
+    let mut first = 0;
+    for run in tile.chunk_by(|a, b| a.span == b.span) {
+        let rows = first..first + run.len();
+        let seen = visible[rows.start].start..visible[rows.end - 1].end;
+        let cache = &spans[&run[0].span].layers[index];
+        let (from, held) = cache.blocks(&seen).map_err(|pos| {
+            Error::Unsupported(format!(
+                "layer {index}: the keys of position {pos} are gone"
+            ))
+        })?;
+        blocks.extend((from..).zip(held).map(|(i, b)| (i, b, rows.clone())));
+        first = rows.end;
+    }
+    blocks.sort_by_key(|(i, ..)| *i);
+    blocks.dedup_by(|next, kept| {
+        let same = next.0 == kept.0 && std::ptr::eq(next.1, kept.1) && kept.2.end == next.2.start;
+        if same {
+            kept.2.end = next.2.end;
+        }
+        same
+    });
+    Ok(blocks)
 }
 
 /// The norm on query or key heads, if the spec has it in this place.

@@ -14,15 +14,24 @@ use super::math::exp;
 use super::simd::{GROUP, Kernel, Simd};
 use super::work as count;
 
+/// Cached keys and values of one key-value head: 64 positions, and who reads them.
+#[derive(Clone, Debug)]
+pub struct KvBlock<'a> {
+    /// It holds the positions `64 index ..`.
+    pub index: usize,
+    /// Keys: [64, head_dim].
+    pub k: &'a [f32],
+    /// Values: 64 rows, the first v_dim elements of `v_stride`.
+    pub v: &'a [f32],
+    /// The query rows whose sequences it belongs to: all, or some where the tile is of several sequences.
+    pub rows: Range<usize>,
+}
+
 /// Cached keys and values of one key-value head.
 #[derive(Clone, Copy)]
 pub struct KvBlocks<'a> {
-    /// Block b of the slices holds positions `64 (first_block + b) ..` of the sequence.
-    pub first_block: usize,
-    /// Keys: each [64, head_dim].
-    pub k: &'a [&'a [f32]],
-    /// Values: 64 rows each, the first v_dim elements of `v_stride`.
-    pub v: &'a [&'a [f32]],
+    /// For every row, its blocks stand here in ascending order.
+    pub blocks: &'a [KvBlock<'a>],
     /// Elements from one value to the next: v_dim, or more where a value is the beginning of its key.
     pub v_stride: usize,
 }
@@ -49,8 +58,8 @@ pub struct Scratch {
 
 /// Attention of `n` query rows of one key-value head (several query heads and tokens alike), on this thread.
 ///
-/// q is [n, head_dim], out [n, v_dim]; row i sees the absolute positions `visible[i]`, which lie inside of the
-/// blocks given. `sinks` is empty or [n]: one more logit in each row's denominator. What masked slots hold
+/// q is [n, head_dim], out [n, v_dim]; row i sees the absolute positions `visible[i]`, which lie inside of its
+/// blocks. Rows of sequences that share blocks (forks) pass over those together. `sinks` is empty or [n]: one more logit in each row's denominator. What masked slots hold
 /// (rows never written, NaN) does not matter, nor what else is in the tile. A row that sees nothing gives zeros.
 ///
 /// For each block in ascending order: scores by fused multiply-add in ascending d, `m' = max(m, scores)`,
@@ -58,7 +67,7 @@ pub struct Scratch {
 /// `out = fma(p, v, out)` position by position after `out *= exp(m - m')`. At last `out *= 1 / sum`.
 ///
 /// # Panics
-/// When a length is not that of its shape or a visible position lies outside of the blocks.
+/// When a length is not that of its shape or a visible position lies outside of a row's blocks.
 pub fn attend(
     q: &[f32],
     visible: &[Range<usize>],
@@ -108,28 +117,21 @@ pub(super) fn attend_on(isa: Isa, work: Attend<'_, '_>) {
         work.sinks.is_empty() || work.sinks.len() == n,
         "sinks: [n] or none"
     );
-    assert_eq!(
-        work.kv.k.len(),
-        work.kv.v.len(),
-        "as many blocks of keys as of values"
-    );
+    let (blocks, stride) = (work.kv.blocks, work.kv.v_stride);
     assert!(
-        work.kv.k.iter().all(|k| k.len() == KV_BLOCK * head_dim),
+        blocks.iter().all(|b| b.k.len() == KV_BLOCK * head_dim),
         "k: [64, head_dim] each"
     );
-    let stride = work.kv.v_stride;
     assert!(
-        stride >= v_dim && work.kv.v.iter().all(|v| v.len() == KV_BLOCK * stride),
+        stride >= v_dim && blocks.iter().all(|b| b.v.len() == KV_BLOCK * stride),
         "v: [64, v_stride] each"
     );
-    let held = work.kv.first_block * KV_BLOCK..(work.kv.first_block + work.kv.k.len()) * KV_BLOCK;
-    let inside = |r: &Range<usize>| r.is_empty() || (r.start >= held.start && r.end <= held.end);
     assert!(
-        work.visible.iter().all(inside),
-        "visible positions inside of the blocks"
+        blocks.iter().all(|b| b.rows.end <= n),
+        "blocks of rows of q"
     );
     let seen: usize = work.visible.iter().map(ExactSizeIterator::len).sum();
-    let held = work.kv.k.iter().chain(work.kv.v).map(|b| size_of_val(*b));
+    let held = blocks.iter().map(|b| size_of_val(b.k) + size_of_val(b.v));
     count::add(2 * seen * (head_dim + v_dim), held.sum());
     isa.run(work);
 }
@@ -159,13 +161,15 @@ impl Kernel for Attend<'_, '_> {
             sum: 0.0,
             keep: 0.0,
             seen: 0..0,
+            passed: 0,
         });
         out.fill(0.0);
 
-        for (b, (k, v)) in kv.k.iter().zip(kv.v).enumerate() {
-            let start = (kv.first_block + b) * KV_BLOCK;
+        for (b, block) in kv.blocks.iter().enumerate() {
+            let (k, v, start) = (block.k, block.v, block.index * KV_BLOCK);
             scratch.seeing.clear();
-            for (i, (row, visible)) in rows.iter_mut().zip(visible).enumerate() {
+            for i in block.rows.clone() {
+                let (row, visible) = (&mut rows[i], &visible[i]);
                 let seen = visible.start.max(start)..visible.end.min(start + KV_BLOCK);
                 row.seen = if seen.is_empty() {
                     0..0
@@ -173,15 +177,18 @@ impl Kernel for Attend<'_, '_> {
                     seen.start - start..seen.end - start
                 };
                 if !seen.is_empty() {
+                    row.passed += seen.len();
                     scratch.seeing.push(i);
                 }
             }
-            let Some(all) = union(rows) else { continue };
+            let Some(all) = union(&rows[block.rows.clone()]) else {
+                continue;
+            };
             let columns = GROUP * V::LANES;
             // SAFETY: the caller has the instruction set; `attend_on` checked the lengths; the buffers have the room that
             // their docs say.
             unsafe {
-                let next = kv.k.get(b + 1).unwrap_or(k);
+                let next = kv.blocks.get(b + 1).map_or(k, |next| next.k);
                 let next = [(next.as_ptr(), head_dim), (v.as_ptr(), kv.v_stride)];
                 transpose::<V>(k, head_dim, keys, next);
                 let seeing = &scratch.seeing;
@@ -219,6 +226,11 @@ impl Kernel for Attend<'_, '_> {
             .zip(out.chunks_exact_mut(v_dim.max(1)))
             .enumerate()
         {
+            assert_eq!(
+                row.passed,
+                visible[i].len(),
+                "visible positions inside of the row's blocks"
+            );
             let mut factor = 1.0;
             if let Some(&sink) = sinks.get(i) {
                 let max = if sink > row.max { sink } else { row.max };

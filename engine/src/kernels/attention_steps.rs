@@ -19,6 +19,8 @@ pub(super) struct Row {
     pub(super) keep: f32,
     /// What it sees of the present block.
     pub(super) seen: Range<usize>,
+    /// Positions that it saw of all blocks so far.
+    pub(super) passed: usize,
 }
 
 /// A block's keys, [64, head_dim], to [head_dim, 64]: a score's sum then needs no lanes. Meanwhile what is read next is

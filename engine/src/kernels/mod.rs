@@ -44,7 +44,7 @@ mod unpack;
 mod unpack_k;
 mod work;
 
-pub use attention::{KvBlocks, Scores, Scratch, attend};
+pub use attention::{KvBlock, KvBlocks, Scores, Scratch, attend};
 pub use elementwise::{
     clamped_swiglu_mul, gelu_tanh_mul, layer_norm, log_sum_exp, rms_norm, silu_mul, softmax,
 };

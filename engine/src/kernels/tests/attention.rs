@@ -6,7 +6,7 @@ use proptest::prelude::*;
 
 use super::{Noise, bits, isas};
 use crate::kernels::attention::{Attend, attend_on};
-use crate::kernels::{Isa, KV_BLOCK, KvBlocks, Scores, Scratch};
+use crate::kernels::{Isa, KV_BLOCK, KvBlock, KvBlocks, Scores, Scratch};
 
 /// A tile of queries with its cache.
 struct Case {
@@ -24,8 +24,27 @@ struct Case {
 
 impl Case {
     fn run(&self, isa: Isa, rows: Range<usize>) -> Vec<f32> {
-        let k: Vec<_> = self.k.iter().map(Vec::as_slice).collect();
-        let v: Vec<_> = self.v.iter().map(Vec::as_slice).collect();
+        self.run_apart(isa, rows, usize::MAX)
+    }
+
+    /// As if the rows were two sequences, from row `second` of them on the other, that share all blocks but the last.
+    fn run_apart(&self, isa: Isa, rows: Range<usize>, second: usize) -> Vec<f32> {
+        let copies = [(); 2].map(|()| (self.k.clone(), self.v.clone()));
+        let mut blocks = Vec::new();
+        for i in 0..self.k.len() {
+            let block = |copy: usize, rows| KvBlock {
+                index: self.first_block + i,
+                k: &copies[copy].0[i],
+                v: &copies[copy].1[i],
+                rows,
+            };
+            if i + 1 < self.k.len() || second >= rows.len() {
+                blocks.push(block(0, 0..rows.len()));
+            } else {
+                blocks.push(block(0, 0..second));
+                blocks.push(block(1, second..rows.len()));
+            }
+        }
         let mut out = vec![f32::NAN; rows.len() * self.v_dim];
         attend_on(
             isa,
@@ -33,9 +52,7 @@ impl Case {
                 q: &self.q[rows.start * self.head_dim..rows.end * self.head_dim],
                 visible: &self.visible[rows.clone()],
                 kv: &KvBlocks {
-                    first_block: self.first_block,
-                    k: &k,
-                    v: &v,
+                    blocks: &blocks,
                     v_stride: self.v_stride,
                 },
                 scores: &self.scores,
@@ -183,6 +200,8 @@ proptest! {
         let expected = case.run(Isa::Portable, 0..n);
         for isa in isas() {
             prop_assert_eq!(bits(&case.run(isa, 0..n)), bits(&expected), "{}", isa);
+            let apart = case.run_apart(isa, 0..n, n / 3);
+            prop_assert_eq!(bits(&apart), bits(&expected), "{}, two sequences", isa);
             // Row by row, whatever else is in the tile.
             for i in 0..n {
                 let row = case.run(isa, i..i + 1);
