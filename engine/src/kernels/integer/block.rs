@@ -6,7 +6,7 @@
 
 use super::super::Matrix;
 use super::super::simd::{Kernel, Rows, Simd};
-use super::codes::{self, Factors, Places, STRIP, with_integers};
+use super::codes::{Factors, Integers, Places, STRIP, with_integers};
 use super::pack::RECORD;
 use crate::format::StoredType;
 
@@ -30,47 +30,74 @@ pub(super) unsafe fn fill<V: Simd>(
     strips: std::ops::Range<usize>,
     panel: *mut f32,
 ) {
+    // SAFETY: the caller's.
+    unsafe {
+        with_integers!(
+            w.ty,
+            T => fill_of::<V, T>(w, first, last, strips, panel),
+            unreachable!("{}: `takes` says no", w.ty)
+        );
+    }
+}
+
+/// [`fill`] of a type.
+///
+/// # Safety
+/// As there.
+#[inline(always)]
+unsafe fn fill_of<V: Simd, T: Integers>(
+    w: &Matrix<'_>,
+    first: usize,
+    last: usize,
+    strips: std::ops::Range<usize>,
+    panel: *mut f32,
+) {
     let step = VECTORS * V::LANES;
-    macro_rules! each {
-        ($ty:ident, $codes:ident, $factors:ident, $scales:literal, $offsets:literal) => {{
-            let info = StoredType::$ty.info();
-            let in_block = info.block / STRIP;
-            let lanes = STRIP / 2 + $scales + $offsets;
-            for m in 0..VECTORS {
-                // SAFETY: the caller's.
-                unsafe {
-                    let mut from = places::<V>(w, first + m * V::LANES, last, strips.start);
-                    let mut to = panel.add(m * V::LANES);
-                    for _ in 0..strips.len() / in_block {
-                        let factors = Factors {
-                            to: to.add(STRIP / 2 * step),
-                            strip: lanes * step,
-                            vector: step,
-                        };
-                        codes::$factors::<V>(&from, factors);
-                        for strip in 0..in_block {
-                            let mut words = [[V::splat(0.0); 8]; 2];
-                            for j in 0..8 {
-                                let [low, high] = codes::$codes::<V>(from[j], strip);
-                                words[0][j] = V::from_bits(low);
-                                words[1][j] = V::from_bits(high);
-                            }
-                            for half in 0..2 {
-                                for (i, v) in V::transpose(words[half]).into_iter().enumerate() {
-                                    v.store(to.add((8 * half + i) * step));
-                                }
-                            }
-                            to = to.add(lanes * step);
-                        }
-                        for from in &mut from {
-                            *from = from.map(|p| p.wrapping_add(info.bytes));
-                        }
-                    }
+    let lanes = STRIP / 2 + T::SCALES + T::OFFSETS;
+    for m in 0..VECTORS {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut from = places::<V>(w, first + m * V::LANES, last, strips.start);
+            let mut to = panel.add(m * V::LANES);
+            for _ in 0..strips.len() / T::strips() {
+                let factors = Factors {
+                    to: to.add(STRIP / 2 * step),
+                    strip: lanes * step,
+                    vector: step,
+                };
+                T::factors::<V>(&from, factors);
+                for strip in 0..T::strips() {
+                    put_words::<V, T>(&from, strip, to);
+                    to = to.add(lanes * step);
+                }
+                for from in &mut from {
+                    *from = from.map(|p| p.wrapping_add(T::bytes()));
                 }
             }
-        }};
+        }
     }
-    with_integers!(w.ty, each, unreachable!("{}: `takes` says no", w.ty));
+}
+
+/// The words of one strip of a vector's rows, a row a lane.
+///
+/// # Safety
+/// As [`fill`].
+#[inline(always)]
+unsafe fn put_words<V: Simd, T: Integers>(from: &Places, strip: usize, to: *mut f32) {
+    // SAFETY: the caller's.
+    unsafe {
+        let mut words = [[V::splat(0.0); 8]; 2];
+        for j in 0..8 {
+            let [low, high] = T::codes::<V>(from[j], strip);
+            words[0][j] = V::from_bits(low);
+            words[1][j] = V::from_bits(high);
+        }
+        for half in 0..2 {
+            for (i, v) in V::transpose(words[half]).into_iter().enumerate() {
+                v.store(to.add((8 * half + i) * VECTORS * V::LANES));
+            }
+        }
+    }
 }
 
 /// Where strip `strip` of the rows `first ..` begins; rows behind `last` are `last`.
@@ -148,12 +175,13 @@ impl<const N: usize> Kernel for BlockOf<N> {
                     }
                 }
             }
-            macro_rules! each {
-                ($ty:ident, $codes:ident, $factors:ident, $scales:literal, $offsets:literal) => {
-                    add_strips::<V, N, $scales, $offsets>(b.panel, b.tokens, b.strips, sums)
-                };
-            }
-            let sums = with_integers!(b.ty, each, sums);
+            let sums = with_integers!(
+                b.ty,
+                T => add_strips::<V, N, { T::SCALES }, { T::OFFSETS }>(
+                    b.panel, b.tokens, b.strips, sums
+                ),
+                sums
+            );
             for t in 0..N {
                 let out = b.out.add(t * b.stride);
                 let to = if whole { out } else { acc[t].as_mut_ptr() };

@@ -15,33 +15,89 @@ use crate::format::StoredType;
 /// Columns of a strip.
 pub(super) const STRIP: usize = 32;
 
-/// Calls `$each!(type, codes, factors, scales a strip, offsets a strip)` with the type's name and the functions that
-/// give its codes and its factors; `$other` for types that are no integers, or none that are read here.
-macro_rules! with_integers {
-    ($ty:expr, $each:ident, $other:expr) => {
-        match $ty {
-            StoredType::Q8_0 => $each!(Q8_0, q8_0, one_half, 1, 0),
-            StoredType::Q4_0 => $each!(Q4_0, q4_0, one_half, 1, 0),
-            StoredType::Q4_1 => $each!(Q4_1, q4_1, two_halves, 1, 1),
-            StoredType::Q5_0 => $each!(Q5_0, q5_0, one_half, 1, 0),
-            StoredType::Q5_1 => $each!(Q5_1, q5_1, two_halves, 1, 1),
-            StoredType::Q4_K => $each!(Q4_K, q4_k, of_k4, 1, 1),
-            StoredType::Q5_K => $each!(Q5_K, q5_k, of_k4, 1, 1),
-            StoredType::Q6_K => $each!(Q6_K, q6_k, of_k6, 2, 0),
-            _ => $other,
+/// A stored type as integers and factors.
+///
+/// # Safety
+/// Its functions need the instruction set of V, a block of the type behind each pointer, and room where the factors go.
+pub(super) trait Integers {
+    /// The type.
+    const TYPE: StoredType;
+    /// Scales of a strip, each of an equal part of it.
+    const SCALES: usize;
+    /// Offsets of a strip: one or none.
+    const OFFSETS: usize;
+
+    /// Strips of a block.
+    #[inline(always)]
+    fn strips() -> usize {
+        Self::TYPE.info().block / STRIP
+    }
+    /// Bytes of a block.
+    #[inline(always)]
+    fn bytes() -> usize {
+        Self::TYPE.info().bytes
+    }
+    /// The codes of a block's strip in one row, or in two.
+    unsafe fn codes<V: Simd>(block: Rows<*const u8>, strip: usize) -> Codes<V>;
+    /// The factors of all strips of a block.
+    unsafe fn factors<V: Simd>(blocks: &Places, to: Factors);
+}
+
+/// A type for each line, that is [`Integers`]; and `with_integers!(type, T => expression, other)`, with the type as `T`
+/// where it stands here, and `other` for types that are no integers, or none that are read here.
+macro_rules! integers {
+    ($d:tt $($ty:ident: $codes:ident, $factors:ident, $scales:literal, $offsets:literal;)*) => {
+        $(
+            #[allow(non_camel_case_types, reason = "named as in the table of stored types")]
+            pub(super) struct $ty;
+
+            impl Integers for $ty {
+                const TYPE: StoredType = StoredType::$ty;
+                const SCALES: usize = $scales;
+                const OFFSETS: usize = $offsets;
+
+                #[inline(always)]
+                unsafe fn codes<V: Simd>(block: Rows<*const u8>, strip: usize) -> Codes<V> {
+                    // SAFETY: the caller's.
+                    unsafe { $codes::<V>(block, strip) }
+                }
+                #[inline(always)]
+                unsafe fn factors<V: Simd>(blocks: &Places, to: Factors) {
+                    // SAFETY: the caller's.
+                    unsafe { $factors::<V>(blocks, to) }
+                }
+            }
+        )*
+
+        macro_rules! with_integers {
+            ($d ty:expr, $d T:ident => $d each:expr, $d other:expr) => {
+                match $d ty {
+                    $(StoredType::$ty => {
+                        type $d T = super::codes::$ty;
+                        $d each
+                    })*
+                    _ => $d other,
+                }
+            };
         }
     };
+}
+
+integers! { $
+    Q8_0: q8_0, one_half, 1, 0;
+    Q4_0: q4_0, one_half, 1, 0;
+    Q4_1: q4_1, two_halves, 1, 1;
+    Q5_0: q5_0, one_half, 1, 0;
+    Q5_1: q5_1, two_halves, 1, 1;
+    Q4_K: q4_k, of_k4, 1, 1;
+    Q5_K: q5_k, of_k4, 1, 1;
+    Q6_K: q6_k, of_k6, 2, 0;
 }
 pub(super) use with_integers;
 
 /// Whether a type's codes are read here.
 pub(super) fn has_codes(ty: StoredType) -> bool {
-    macro_rules! yes {
-        ($ty:ident, $codes:ident, $factors:ident, $scales:literal, $offsets:literal) => {
-            true
-        };
-    }
-    with_integers!(ty, yes, false)
+    with_integers!(ty, T => T::SCALES > 0, false)
 }
 
 /// The same place in eight rows, or in eight and the eight behind them.
@@ -68,46 +124,46 @@ impl Factors {
 // where the factors go.
 
 /// Codes of two times sixteen columns: words in ascending order.
-type Codes<V> = [<V as super::super::simd::Words>::Int; 2];
+pub(super) type Codes<V> = [<V as super::super::simd::Words>::Int; 2];
 
 #[inline(always)]
-pub(super) unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe { [V::load_i8_words(at(b, 2)), V::load_i8_words(at(b, 18))] }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe { lowered::<V>(nibbles::<V>(at(b, 2)), 8) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe { nibbles::<V>(at(b, 4)) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe { lowered::<V>(fifth::<V>(nibbles::<V>(at(b, 6)), at(b, 2)), 16) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe { fifth::<V>(nibbles::<V>(at(b, 8)), at(b, 4)) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe { nibbles_of::<V>(at(b, 16 + strip / 2 * 32), strip % 2 == 1) }
 }
 
 #[inline(always)]
-pub(super) unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe {
         let mut q = nibbles_of::<V>(at(b, 48 + strip / 2 * 32), strip % 2 == 1);
@@ -120,7 +176,7 @@ pub(super) unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V>
 }
 
 #[inline(always)]
-pub(super) unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
     // SAFETY: above.
     unsafe {
         // The four strips of half a block: the lower nibbles of two times 32 bytes, then the upper ones.
@@ -185,14 +241,14 @@ unsafe fn lowered<V: Simd>(q: Codes<V>, by: i32) -> Codes<V> {
 
 /// A half at the block's beginning.
 #[inline(always)]
-pub(super) unsafe fn one_half<V: Simd>(from: &Places, factors: Factors) {
+unsafe fn one_half<V: Simd>(from: &Places, factors: Factors) {
     // SAFETY: above.
     unsafe { halves::<V>(from, 0).store(factors.at(0, 0)) }
 }
 
 /// Two of them: scale and offset.
 #[inline(always)]
-pub(super) unsafe fn two_halves<V: Simd>(from: &Places, factors: Factors) {
+unsafe fn two_halves<V: Simd>(from: &Places, factors: Factors) {
     // SAFETY: above.
     unsafe {
         halves::<V>(from, 0).store(factors.at(0, 0));
@@ -218,7 +274,7 @@ unsafe fn halves<V: Simd>(from: &Places, n: usize) -> V {
 
 /// Q4_K and Q5_K: the value is `scale * code - min`.
 #[inline(always)]
-pub(super) unsafe fn of_k4<V: Simd>(from: &Places, factors: Factors) {
+unsafe fn of_k4<V: Simd>(from: &Places, factors: Factors) {
     // SAFETY: above.
     unsafe {
         let (mut scales, mut mins) = ([V::splat(0.0); 8], [V::splat(0.0); 8]);
@@ -236,7 +292,7 @@ pub(super) unsafe fn of_k4<V: Simd>(from: &Places, factors: Factors) {
 }
 
 #[inline(always)]
-pub(super) unsafe fn of_k6<V: Simd>(from: &Places, factors: Factors) {
+unsafe fn of_k6<V: Simd>(from: &Places, factors: Factors) {
     // SAFETY: above.
     unsafe {
         let mut scales = [[V::splat(0.0); 8]; 2];
