@@ -1,7 +1,7 @@
 """Speed of fathom beside other engines on this machine, in alternation; a Markdown table on standard output.
 
     cargo build --release
-    python3 reports/speed/compare.py --model SmolLM2-135M-Q4_1=model.gguf --sources DIR > table.md
+    python3 reports/speed/compare.py --model SmolLM2-135M-Q4_1:512,2048,8192=model.gguf --sources DIR > table.md
 
 DIR holds checkouts of the peers by name (`ik_llama.cpp`, `llama.cpp`), at the commits or tags named in PEERS; what is missing is
 reported as not measured. Each is built natively (Release, GGML_NATIVE) under DIR/build, llama-bench alone; cmake and a C++
@@ -9,13 +9,16 @@ compiler are needed. `--wheel` measures the llama.cpp of the Python package xlla
 (tests/golden/requirements.txt): its kernels are chosen at run time and it is no native build, so that it flatters us.
 
 Every round measures every engine once, in an order that turns round by round: a machine that gets slower does so for all.
-A figure is the median with the least and the greatest; a ratio is the median of the rounds' own ratios.
+A figure is the median with the least and the greatest; a ratio is the median of the rounds' own ratios. Rows are printed
+when a model is done. Where other programs load the machine, time on the clock says more about who yields to whom: `--cpu` counts
+the processor time of one thread instead, what two more repetitions add.
 """
 
 import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -47,6 +50,35 @@ def build(source, name):
     subprocess.run(["cmake", "-S", out, "-B", out / "b", *(f"-D{o}" for o in options)], check=True, stdout=sys.stderr)
     subprocess.run(["cmake", "--build", out / "b", "--target", "llama-bench", "-j", str(os.cpu_count())], check=True, stdout=sys.stderr)
     return next(p for p in (out / "b").rglob("llama-bench") if p.is_file())
+
+
+def by_processor_time(command, tokens):
+    """Tokens a second of processor time: what repetitions add, between runs of one and of three. `command` takes their number."""
+    def spent(n):
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run(command(n), check=True, capture_output=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    return 2 * tokens / (spent(3) - spent(1))
+
+
+def fathom_cpu(binary, model, prompts, decode, precision):
+    def command(prompt, decode):
+        return lambda n: [binary, "bench", "--model", model, "--prompt", str(prompt), "--decode", str(decode), "--repeats", str(n),
+                          "--threads", "1", "--precision", precision, "--json"]
+
+    rates = {f"prefill {p}": by_processor_time(command(p, 0), p) for p in prompts}
+    # An answer with an empty context, and one behind the prompt of one token.
+    return rates | {f"decode {decode}": by_processor_time(command(1, decode), 2 * decode + 1)}
+
+
+def llama_bench_cpu(binary, model, prompts, decode):
+    def command(prompt, decode):
+        return lambda n: [binary, "-m", model, "-p", str(prompt), "-n", str(decode), "-r", str(n), "-fa", "1", "-t", "1"]
+
+    rates = {f"prefill {p}": by_processor_time(command(p, 0), p) for p in prompts}
+    return rates | {f"decode {decode}": by_processor_time(command(0, decode), decode)}
 
 
 def fathom(binary, model, prompts, decode, threads, precision="f32"):
@@ -121,7 +153,8 @@ def busy():
 
 def main():
     args = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    args.add_argument("--model", action="append", required=True, metavar="NAME=FILE")
+    args.add_argument("--model", action="append", required=True, metavar="NAME[:LENGTHS]=FILE",
+                      help="lengths of prompts of this model; without, those of --prompt")
     args.add_argument("--fathom", default=ROOT / "target/release/fathom", type=Path)
     args.add_argument("--sources", type=Path)
     args.add_argument("--only", action="append", metavar="NAME")
@@ -131,13 +164,17 @@ def main():
     args.add_argument("--decode", default=64, type=int)
     args.add_argument("--threads", default=os.cpu_count(), type=int)
     args.add_argument("--rounds", default=5, type=int)
+    args.add_argument("--cpu", action="store_true", help="processor time of one thread: for a machine that others load")
     args.add_argument("--one", help=argparse.SUPPRESS)
     args = args.parse_args()
-    prompts = [int(p) for p in args.prompt.split(",")]
+    lengths = lambda text: [int(p) for p in text.split(",")]
     if args.one:
-        return print(json.dumps(wheel(args.one, prompts, args.decode, args.threads)))
+        return print(json.dumps(wheel(args.one, lengths(args.prompt), args.decode, args.threads)))
 
-    ours = lambda precision: lambda m: fathom(args.fathom, m, prompts, args.decode, args.threads, precision)
+    ours = lambda precision: lambda m, prompts: fathom(args.fathom, m, prompts, args.decode, args.threads, precision)
+    if args.cpu:
+        args.threads = 1
+        ours = lambda precision: lambda m, prompts: fathom_cpu(args.fathom, m, prompts, args.decode, precision)
     engines, missing = {"fathom": ours("f32"), "fathom, int16": ours("int16")}, []
     built = dict(b.split("=", 1) for b in args.built)
     for name in PEERS:
@@ -148,35 +185,45 @@ def main():
             missing.append(name)
             continue
         binary = built.get(name) or build(source, name)
-        engines[name] = lambda m, b=binary: llama_bench(b, m, prompts, args.decode, args.threads)
+        engines[name] = (
+            (lambda m, prompts, b=binary: llama_bench_cpu(b, m, prompts, args.decode)) if args.cpu else
+            (lambda m, prompts, b=binary: llama_bench(b, m, prompts, args.decode, args.threads)))
     if args.wheel:
-        # A process of its own, as the others have.
-        common = ["--prompt", args.prompt, "--decode", str(args.decode), "--threads", str(args.threads), "--model", "x=x"]
-        engines[WHEEL] = lambda m: json.loads(subprocess.run(
-            [sys.executable, __file__, "--one", m, *common], check=True, capture_output=True, text=True).stdout.splitlines()[-1])
+        def apart(m, prompts):
+            """A process of its own, as the others have."""
+            command = [sys.executable, __file__, "--one", m, "--prompt", ",".join(map(str, prompts)), "--model", "x=x",
+                       "--decode", str(args.decode), "--threads", str(args.threads)]
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+            return json.loads(done.stdout.splitlines()[-1])
+
+        engines[WHEEL] = apart
 
     before, started, own = busy(), time.time(), os.times()
-    lines = ["| model | work | engine | tokens/s: least, median, greatest | fathom is faster by |", "|---|---|---|---|---|"]
+    print(f"{time.strftime('%Y-%m-%d')}, {cpu_name()}, {os.cpu_count()} cores, {args.threads} threads, {args.rounds} rounds,"
+          f" {'processor time' if args.cpu else 'time on the clock'}.")
+    print("".join(f"{n}: commit {PEERS[n][0]}.\n" for n in engines if n in PEERS), end="")
+    print("".join(f"{n}: not measured, no source was given.\n" for n in missing))
+    print("| model | work | engine | tokens/s: least, median, greatest | fathom is faster by | fathom, int16, by |", flush=True)
+    print("|---|---|---|---|---|---|")
     for entry in args.model:
         name, path = entry.split("=", 1)
+        name, _, own_lengths = name.partition(":")
+        prompts = lengths(own_lengths or args.prompt)
         names, rounds = list(engines), []
         for i in range(args.rounds):
             order = names[i % len(names):] + names[:i % len(names)]
-            rounds.append({e: engines[e](path) for e in order})
+            rounds.append({e: engines[e](path, prompts) for e in order})
         for kind in rounds[0]["fathom"]:
             for engine in names:
                 found = [r[engine][kind] for r in rounds]
-                ratio = statistics.median(r["fathom"][kind] / r[engine][kind] for r in rounds)
                 figures = f"{min(found):.1f}, {statistics.median(found):.1f}, {max(found):.1f}"
-                lines.append(f"| {name} | {kind} | {engine} | {figures} | {'' if engine == 'fathom' else f'{ratio:.2f} x'} |")
+                ratios = [f"{statistics.median(r[e][kind] / r[engine][kind] for r in rounds):.2f} x" if e != engine else ""
+                          for e in ("fathom", "fathom, int16")]
+                print(f"| {name} | {kind} | {engine} | {figures} | {ratios[0]} | {ratios[1]} |", flush=True)
     passed = time.time() - started
     mine = sum(os.times()[:4]) - sum(own[:4])
     others = max(0.0, busy() - before - mine) / passed
-    print(f"{time.strftime('%Y-%m-%d')}, {cpu_name()}, {os.cpu_count()} cores, {args.threads} threads, {args.rounds} rounds.")
-    print(f"Other programs kept {others:.1f} of the cores busy meanwhile.")
-    print("".join(f"{n}: commit {PEERS[n][0]}.\n" for n in engines if n in PEERS), end="")
-    print("".join(f"{n}: not measured, no source was given.\n" for n in missing))
-    print("\n".join(lines))
+    print(f"\nOther programs kept {others:.1f} of the cores busy meanwhile.")
 
 
 if __name__ == "__main__":
