@@ -78,7 +78,6 @@ fn stored(ty: StoredType, rows: usize, cols: usize) -> Vec<u8> {
 }
 
 fn matmul(c: &mut Criterion) {
-    let mut group = c.benchmark_group("matmul");
     let shapes = [
         (StoredType::F32, 576, 576, 512),
         (StoredType::BF16, 576, 576, 512),
@@ -95,30 +94,11 @@ fn matmul(c: &mut Criterion) {
         (StoredType::Q6_K, 8192, 2048, 1),
         (StoredType::BF16, 8192, 2048, 1),
     ];
-    for (ty, rows, cols, n) in shapes {
-        let data = stored(ty, rows, cols);
-        let w = Matrix {
-            ty,
-            rows,
-            cols,
-            layout: Layout::RowMajor,
-            data: &data,
-            scales: None,
-        };
-        let (x, mut y) = (numbers(n * cols), vec![0.0; n * rows]);
-        let (name, flop) = (format!("{ty}/{rows}x{cols}/{n}"), 2 * n * rows * cols);
-        bound(&format!("matmul/{name}"), flop, data.len());
-        group.throughput(Throughput::Elements(flop as u64));
-        group.bench_function(name, |b| {
-            b.iter(|| kernels::matmul(black_box(&x), n, &w, &mut y));
-        });
-    }
-    group.finish();
+    products(c, "matmul", Precision::F32, &shapes);
 }
 
 /// The products of [`matmul`] in integers of 16 bits: the bound is still that of f32.
 fn integers(c: &mut Criterion) {
-    let mut group = c.benchmark_group("int16");
     let shapes = [
         (StoredType::Q4_1, 192, 576, 512),
         (StoredType::Q4_1, 1536, 576, 512),
@@ -134,7 +114,18 @@ fn integers(c: &mut Criterion) {
         (StoredType::Q4_K, 8192, 2048, 1),
         (StoredType::Q6_K, 8192, 2048, 1),
     ];
-    for (ty, rows, cols, n) in shapes {
+    products(c, "int16", Precision::Int16, &shapes);
+}
+
+/// Products of matrices, [rows, cols], with n tokens.
+fn products(
+    c: &mut Criterion,
+    name: &str,
+    precision: Precision,
+    shapes: &[(StoredType, usize, usize, usize)],
+) {
+    let mut group = c.benchmark_group(name);
+    for &(ty, rows, cols, n) in shapes {
         let data = stored(ty, rows, cols);
         let w = Matrix {
             ty,
@@ -145,12 +136,11 @@ fn integers(c: &mut Criterion) {
             scales: None,
         };
         let (x, mut y) = (numbers(n * cols), vec![0.0; n * rows]);
-        let (name, flop) = (format!("{ty}/{rows}x{cols}/{n}"), 2 * n * rows * cols);
-        bound(&format!("int16/{name}"), flop, data.len());
+        let (shape, flop) = (format!("{ty}/{rows}x{cols}/{n}"), 2 * n * rows * cols);
+        bound(&format!("{name}/{shape}"), flop, data.len());
         group.throughput(Throughput::Elements(flop as u64));
-        group.bench_function(name, |b| {
+        group.bench_function(shape, |b| {
             b.iter(|| {
-                let precision = Precision::Int16;
                 let y = &mut y[..];
                 kernels::matmuls(black_box(&x), n, &mut [Product { w, precision, y }]);
             });

@@ -2,10 +2,9 @@
 
 use proptest::prelude::*;
 
-use super::{Noise, bits, isas};
+use super::{Noise, bits, check_everywhere, isas, product, row_major};
 use crate::format::StoredType;
 use crate::kernels::matmul::matmuls_on;
-use crate::kernels::team::Team;
 use crate::kernels::{Isa, Layout, Matrix, Precision, Product, unpack_row};
 
 const TYPES: [StoredType; 8] = [
@@ -18,23 +17,6 @@ const TYPES: [StoredType; 8] = [
     StoredType::Q5_K,
     StoredType::Q6_K,
 ];
-
-fn product(isa: Isa, x: &[f32], w: Matrix<'_>, precision: Precision) -> Vec<f32> {
-    let n = x.len() / w.cols;
-    let mut y = vec![f32::NAN; n * w.rows];
-    let y_out = &mut y[..];
-    matmuls_on(
-        isa,
-        x,
-        n,
-        &mut [Product {
-            w,
-            precision,
-            y: y_out,
-        }],
-    );
-    y
-}
 
 /// x as integers of its strips, and the strips' units.
 fn rounded(x: &[f32]) -> (Vec<i32>, Vec<f32>) {
@@ -85,18 +67,7 @@ fn check(w: Matrix<'_>, n: usize, noise: &mut Noise) {
             assert!(error <= 2e-5 * size, "{}: off by {error} of {size}", w.ty);
         }
     }
-    for isa in isas() {
-        for threads in [1, 2] {
-            let y = Team::new(threads)
-                .unwrap()
-                .install(|| product(isa, &x, w, Precision::Int16));
-            assert_eq!(bits(&y), bits(&portable), "{isa}, {threads} threads, {w:?}");
-        }
-        for (x, y) in x.chunks_exact(w.cols).zip(portable.chunks_exact(w.rows)) {
-            let alone = product(isa, x, w, Precision::Int16);
-            assert_eq!(bits(&alone), bits(y), "{isa}, one token, {w:?}");
-        }
-    }
+    check_everywhere(&x, w, Precision::Int16, &portable);
 }
 
 proptest! {
@@ -126,14 +97,7 @@ fn long_rows_and_many_tokens_give_the_same_bits() {
         (StoredType::Q5_0, 33, 672, 13),
     ] {
         let data = noise.stored(ty, rows, cols);
-        let w = Matrix {
-            ty,
-            rows,
-            cols,
-            layout: Layout::RowMajor,
-            data: &data,
-            scales: None,
-        };
+        let w = row_major(ty, rows, cols, &data);
         check(w, n, noise);
     }
 }
@@ -155,14 +119,7 @@ fn strips_are_added_in_ascending_order() {
         y = (exact as f32).mul_add(half(0) * units[i], y);
         y = half(2).mul_add(units[i] * x.iter().sum::<i32>() as f32, y);
     }
-    let w = Matrix {
-        ty,
-        rows: 1,
-        cols,
-        layout: Layout::RowMajor,
-        data: &data,
-        scales: None,
-    };
+    let w = row_major(ty, 1, cols, &data);
     let found = product(Isa::Portable, &x, w, Precision::Int16);
     assert_eq!(bits(&found), bits(&[y]));
 }
@@ -175,14 +132,7 @@ fn what_is_no_integer_stays_f32() {
     let x = noise.floats(n * cols);
     let stored = [StoredType::BF16, StoredType::Q4_K, StoredType::F32];
     let data = stored.map(|ty| noise.stored(ty, 20, cols));
-    let matrices = [0, 1, 2].map(|i| Matrix {
-        ty: stored[i],
-        rows: 20,
-        cols,
-        layout: Layout::RowMajor,
-        data: &data[i],
-        scales: None,
-    });
+    let matrices = [0, 1, 2].map(|i| row_major(stored[i], 20, cols, &data[i]));
     let mut together = [(); 3].map(|()| vec![0.0; n * 20]);
     let precision = Precision::Int16;
     let products = matrices.into_iter().zip(&mut together);
@@ -200,14 +150,7 @@ fn what_is_no_integer_stays_f32() {
 fn what_is_no_number_reaches_the_product() {
     let noise = &mut Noise(8);
     let data = noise.stored(StoredType::Q8_0, 3, 64);
-    let w = Matrix {
-        ty: StoredType::Q8_0,
-        rows: 3,
-        cols: 64,
-        layout: Layout::RowMajor,
-        data: &data,
-        scales: None,
-    };
+    let w = row_major(StoredType::Q8_0, 3, 64, &data);
     let mut x = noise.floats(2 * 64);
     x[70] = f32::NAN;
     for isa in isas() {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::{Noise, bits, isas};
+use super::{Noise, bits, check_everywhere, row_major};
 use crate::format::StoredType;
 use crate::kernels::matmul::matmuls_on;
 use crate::kernels::team::Team;
@@ -15,11 +15,6 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         l[i % 8] = a.mul_add(*b, l[i % 8]);
     }
     ((l[0] + l[4]) + (l[2] + l[6])) + ((l[1] + l[5]) + (l[3] + l[7]))
-}
-
-fn matmul_on(isa: Isa, x: &[f32], n: usize, w: &Matrix<'_>, y: &mut [f32]) {
-    let (w, precision) = (*w, Precision::F32);
-    matmuls_on(isa, x, n, &mut [Product { w, precision, y }]);
 }
 
 /// Every instruction set, with 1 and 2 threads and token by token, gives what the plain loop gives.
@@ -38,18 +33,7 @@ fn check_matmul(w: &Matrix<'_>, n: usize, noise: &mut Noise) {
             *y = dot(row, x);
         }
     }
-    for isa in isas() {
-        for threads in [1, 2] {
-            let mut y = vec![f32::NAN; n * w.rows];
-            Team::new(threads)
-                .unwrap()
-                .install(|| matmul_on(isa, &x, n, w, &mut y));
-            assert_eq!(bits(&y), bits(&expected), "{isa}, {threads} threads, {w:?}");
-        }
-        let mut y = vec![f32::NAN; w.rows];
-        matmul_on(isa, &x[..w.cols], 1, w, &mut y);
-        assert_eq!(bits(&y), bits(&expected[..w.rows]), "{isa}, one token");
-    }
+    check_everywhere(&x, *w, Precision::F32, &expected);
 }
 
 proptest! {
@@ -64,7 +48,7 @@ proptest! {
         let cols = if ty.info().block == 1 { blocks * 13 } else { blocks * ty.info().block };
         let rows = rows.next_multiple_of(ty.interleaved());
         let data = noise.stored(ty, rows, cols);
-        check_matmul(&Matrix { ty, rows, cols, layout: Layout::RowMajor, data: &data, scales: None }, n, noise);
+        check_matmul(&row_major(ty, rows, cols, &data), n, noise);
     }
 
     #[test]
@@ -175,18 +159,7 @@ fn long_rows_and_many_tasks_match_the_plain_loop() {
         (StoredType::F32, 33, 1031, 200),
     ] {
         let data = noise.stored(ty, rows, cols);
-        check_matmul(
-            &Matrix {
-                ty,
-                rows,
-                cols,
-                layout: Layout::RowMajor,
-                data: &data,
-                scales: None,
-            },
-            n,
-            noise,
-        );
+        check_matmul(&row_major(ty, rows, cols, &data), n, noise);
     }
 }
 
@@ -196,14 +169,7 @@ fn products_are_those_of_f64_to_rounding() {
     for &ty in StoredType::ALL {
         let (rows, cols, n) = (32, 2048, 3);
         let data = noise.stored(ty, rows, cols);
-        let w = Matrix {
-            ty,
-            rows,
-            cols,
-            layout: Layout::RowMajor,
-            data: &data,
-            scales: None,
-        };
+        let w = row_major(ty, rows, cols, &data);
         let x = noise.floats(n * cols);
         let mut y = vec![0.0; n * rows];
         matmul(&x, n, &w, &mut y);

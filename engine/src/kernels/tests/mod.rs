@@ -5,7 +5,9 @@ mod elementwise;
 mod integer;
 mod matmul;
 
-use super::{Isa, Layout, Matrix, log_sum_exp, silu_mul, softmax};
+use super::matmul::matmuls_on;
+use super::team::Team;
+use super::{Isa, Layout, Matrix, Precision, Product, log_sum_exp, silu_mul, softmax};
 use crate::format::StoredType;
 
 /// The instruction sets that this machine has; what it lacks is named on stderr.
@@ -19,6 +21,46 @@ fn isas() -> Vec<Isa> {
             .for_each(|isa| eprintln!("{isa}: not run, this machine lacks it"))
     });
     here
+}
+
+/// w x for each row of x, [n, w.cols].
+fn product(isa: Isa, x: &[f32], w: Matrix<'_>, precision: Precision) -> Vec<f32> {
+    let n = x.len() / w.cols;
+    let mut y = vec![f32::NAN; n * w.rows];
+    let product = Product {
+        w,
+        precision,
+        y: &mut y,
+    };
+    matmuls_on(isa, x, n, &mut [product]);
+    y
+}
+
+/// Every instruction set, with 1 and 2 threads and token by token, gives `expected`, [n, w.rows].
+fn check_everywhere(x: &[f32], w: Matrix<'_>, precision: Precision, expected: &[f32]) {
+    for isa in isas() {
+        for threads in [1, 2] {
+            let mut team = Team::new(threads).unwrap();
+            let y = team.install(|| product(isa, x, w, precision));
+            assert_eq!(bits(&y), bits(expected), "{isa}, {threads} threads, {w:?}");
+        }
+        for (x, y) in x.chunks_exact(w.cols).zip(expected.chunks_exact(w.rows)) {
+            let alone = product(isa, x, w, precision);
+            assert_eq!(bits(&alone), bits(y), "{isa}, one token, {w:?}");
+        }
+    }
+}
+
+/// A matrix stored row by row, without factors.
+fn row_major(ty: StoredType, rows: usize, cols: usize, data: &[u8]) -> Matrix<'_> {
+    Matrix {
+        ty,
+        rows,
+        cols,
+        layout: Layout::RowMajor,
+        data,
+        scales: None,
+    }
 }
 
 /// Reproducible noise: splitmix64.
