@@ -242,7 +242,10 @@ fn attend(
         .len()
         .div_ceil(ATTEND_ROWS.div_ceil(group.min(ATTEND_HEADS)));
     let (few, odd) = (4 * team::threads(), team::threads());
-    while parts < rows.len() && parts * a.n_kv_heads < few && parts * a.n_kv_heads % odd > 0 {
+    while parts < rows.len()
+        && parts * a.n_kv_heads < few
+        && !(parts * a.n_kv_heads).is_multiple_of(odd)
+    {
         parts += 1;
     }
     let mut tasks = Vec::new();
