@@ -169,9 +169,10 @@ fn templates(opened: &Opened, bos: Option<u32>) -> Result<Vec<PromptEdit>> {
         });
     }
     // Of the text nothing is there, so that what is left stands around it.
-    let (whole, open) = (turn(true)?, turn(false)?);
-    if let Some(turn) = whole.strip_prefix(&open[..]).filter(|t| !t.is_empty()) {
-        all.push(PromptEdit::NoTurn(turn.to_vec()));
+    let (whole, open) = (turn(true)?, turn(false).unwrap_or_default());
+    let last = whole.strip_prefix(&open[..]).filter(|t| !t.is_empty());
+    if let (Some(last), false) = (last, open.is_empty()) {
+        all.push(PromptEdit::NoTurn(last.to_vec()));
     }
     Ok(all)
 }
