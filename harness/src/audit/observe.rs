@@ -167,7 +167,7 @@ fn echoed(positions: &[Position], probe: &Probe, bytes: &Bytes) -> Observation {
     Observation {
         values: if fits { values.collect() } else { Vec::new() },
         read: Some(left),
-        missing: (gap > 0 && fits).then_some((first, gap)),
+        missing: (gap > 0 && left > 1 && fits).then_some((first, gap)),
         ..Observation::default()
     }
 }

@@ -100,16 +100,18 @@ impl Search<'_> {
             fits.push((fit, edits));
         }
         fits.sort_by(|a, b| a.0.total_cmp(&b.0));
-        let mut found: Vec<(usize, Refined)> = Vec::new();
+        let mut found: Vec<(f64, Refined)> = Vec::new();
         for (_, edits) in fits {
             for edit in edits {
                 found.extend(self.confirmed(*probe, &edit)?);
             }
         }
-        let most = found.iter().map(|f| f.0).max().unwrap_or(0);
+        // What is much further off than another is not in question.
+        let nearest = found.iter().map(|f| f.0).fold(f64::INFINITY, f64::min);
+        found.sort_by(|a, b| a.0.total_cmp(&b.0));
         // Of one fault the first is enough.
         let mut best: Vec<Refined> = Vec::new();
-        for (_, refined) in found.into_iter().filter(|f| f.0 == most) {
+        for (_, refined) in found.into_iter().filter(|f| f.0 <= 2.0 * nearest + 0.05) {
             if best.iter().all(|b| fault(&b.name) != fault(&refined.name)) {
                 best.push(refined);
             }
@@ -242,12 +244,12 @@ impl Search<'_> {
     }
 
     /// The edit, if it predicts most of the other probes as honest engines do.
-    /// With the number of these.
+    /// With how far it is off there, in distances that are honest.
     fn confirmed(
         &self,
         fitted: usize,
         edit: &(Hypothesis, Edit),
-    ) -> Result<Option<(usize, Refined)>> {
+    ) -> Result<Option<(f64, Refined)>> {
         let told = self.read().is_some() && edit.0.name.contains("=beyond-");
         let others = self.observed.iter().filter(|o| told || o.0 != fitted);
         let others: Vec<&(usize, Observation)> =
@@ -260,10 +262,11 @@ impl Search<'_> {
         let own = self.table.hypotheses.iter().zip(&self.table.noise);
         let own = own.filter(|(h, _)| h.fault() == edit.0.fault());
         table.noise[1] = own.map(|(_, noise)| *noise).fold(1.0, f64::max);
-        let (mut holds, mut shows) = (0, false);
+        let (mut holds, mut shows, mut off) = (0, false, 0.0);
         for (i, o) in others.iter().enumerate() {
             let far = Evidence::of_numbers(&table, i, &o.1.values, o.1.missing).far;
             let far = far.unwrap_or_default();
+            off += far[1].exp();
             if far[1] <= 0.0 {
                 holds += 1;
                 // What is as near to sound speaks for nothing.
@@ -282,7 +285,7 @@ impl Search<'_> {
                 "{how}; it predicts {holds} of {of} requests beside as honest engines would"
             ),
         };
-        Ok((shows && 5 * holds >= 4 * of).then(|| (holds, refined())))
+        Ok((shows && 5 * holds >= 4 * of).then(|| (off / of as f64, refined())))
     }
 }
 
