@@ -65,8 +65,8 @@ impl PromptEdit {
         all.extend(bos.map(Self::NoBos));
         for part in [Part::Start, Part::Middle, Part::End] {
             all.extend(SHARES.map(|share| Self::Cut(part, Amount::Share(share))));
-            // Where all prompts are of a length, a limit is a share.
-            if shortest < longest {
+            // Where all prompts are of about a length, a limit is a share.
+            if 4 * shortest < 3 * longest {
                 let kept = SHARES.map(|share| (longest as f64 * share) as usize);
                 all.extend(kept.map(|n| Self::Cut(part, Amount::Beyond(n))));
             }
@@ -161,6 +161,13 @@ mod tests {
 
     #[test]
     fn edits_say_where_each_token_comes_from() {
+        let limits = |lengths: &[usize]| {
+            let all = PromptEdit::all(None, None, lengths);
+            all.iter()
+                .filter(|e| e.to_string().contains("beyond"))
+                .count()
+        };
+        assert_eq!((limits(&[384, 920]), limits(&[915, 920])), (9, 0));
         let ids = [1, 10, 11, 12, 13, 14];
         let edited = |edit: PromptEdit| {
             let edited = edit.apply(&ids, 1..5);
