@@ -237,14 +237,14 @@ fn attend(
         parts if parts > 1 && rows.len() == 1 => group.div_ceil(parts).min(ATTEND_HEADS),
         _ => ATTEND_HEADS,
     };
-    // Rows of several spans pass together: what they share is read once.
+    // Rows of several spans pass together: what they share is read once. Few tasks are parted until threads share them evenly.
     let mut parts = rows
         .len()
         .div_ceil(ATTEND_ROWS.div_ceil(group.min(ATTEND_HEADS)));
-    let (few, odd) = (4 * team::threads(), team::threads());
+    let threads = team::threads();
     while parts < rows.len()
-        && parts * a.n_kv_heads < few
-        && !(parts * a.n_kv_heads).is_multiple_of(odd)
+        && parts * a.n_kv_heads < 4 * threads
+        && !(parts * a.n_kv_heads).is_multiple_of(threads)
     {
         parts += 1;
     }

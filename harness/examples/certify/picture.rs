@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use fathom_harness::report::plot::register_fonts;
 
 use crate::Ended;
 
@@ -19,8 +20,7 @@ pub fn draw(path: &Path, ended: &[Ended]) -> Result<()> {
         left + cell * words.len() as i32 + 20,
         top + line * truths.len() as i32 + 20,
     );
-    plotters::style::register_font("sans-serif", FontStyle::Normal, dejavu::sans::regular())
-        .map_err(|_| anyhow::anyhow!("the font does not register"))?;
+    register_fonts();
     let root = BitMapBackend::new(path, (size.0 as u32, size.1 as u32)).into_drawing_area();
     root.fill(&WHITE)?;
     let font = |size: i32| ("sans-serif", size).into_font().color(&BLACK);

@@ -36,6 +36,10 @@ pub fn write(table: &Table, budget: Budget, path: &Path) -> Result<()> {
             evidence += plan.expected(*p, 0, h).max(0.0);
         }
         let requests = probes.len() as f64;
+        println!(
+            "{}: an honest engine is at most {:.2} times as far from it as from sound",
+            hypothesis.name, table.noise[h]
+        );
         lines.write_record([
             hypothesis.name.clone(),
             format!("{:.2e}", nats / f64::max(tokens, 1.0)),

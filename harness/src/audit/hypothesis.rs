@@ -105,7 +105,7 @@ impl Hypothesis {
 
     /// The fault's name without its value.
     pub fn fault(&self) -> &str {
-        self.name.split(['=', '@']).next().unwrap_or(&self.name)
+        split(&self.name).0
     }
 
     /// Whether it rounds numbers, which other programs do to other ones.
@@ -115,7 +115,7 @@ impl Hypothesis {
 
     /// The value, where it has one.
     pub fn value(&self) -> Option<&str> {
-        self.name.split_once('=').map(|(_, value)| value)
+        split(&self.name).1
     }
 
     /// Of a fault of the catalogue, where it changes something of the model.
@@ -139,6 +139,14 @@ impl Hypothesis {
             summary: edit.summary().to_owned(),
             first: 0,
         }
+    }
+}
+
+/// A hypothesis' name as the fault and its value, where it has one.
+pub fn split(name: &str) -> (&str, Option<&str>) {
+    match name.split_once('=') {
+        Some((fault, value)) => (fault, Some(value)),
+        None => (name.split('@').next().unwrap_or(name), None),
     }
 }
 

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::Result;
 use crate::audit::evidence::Seen;
-use crate::audit::hypothesis::{Edit, Hypothesis};
+use crate::audit::hypothesis::{Edit, Hypothesis, split};
 use crate::audit::observe::Observation;
 use crate::audit::process::Evidence;
 use crate::audit::prompt::{Amount, Part, PromptEdit};
@@ -75,15 +75,11 @@ impl Search<'_> {
         let Some((probe, observation)) = furthest else {
             return Ok(Vec::new());
         };
-        let mut fits: Vec<(f64, Vec<(Hypothesis, Edit)>)> = Vec::new();
+        let mut edits: Vec<(Hypothesis, Edit)> = Vec::new();
         let mut cuts = vec![Part::Start, Part::Middle, Part::End];
         // Where the service says how much it read, nothing is to be looked for.
         if let Some(read) = self.read() {
-            for part in cuts.drain(..) {
-                let edit = cut(part, Amount::Beyond(read));
-                let fit = self.fit(*probe, &observation.values, &edit)?;
-                fits.push((fit, vec![edit]));
-            }
+            edits.extend(cuts.drain(..).map(|part| cut(part, Amount::Beyond(read))));
         }
         let factors = VALUED.iter().map(|fault| Family::Factor(fault.name));
         let families = factors.chain(cuts.into_iter().map(Family::Cut));
@@ -93,18 +89,12 @@ impl Search<'_> {
         }
         // What is far behind after the first look is not looked at closer.
         coarse.sort_by(|a, b| a.2.total_cmp(&b.2));
-        let mut names = Vec::new();
         for (family, at, _) in coarse.into_iter().take(3) {
-            let (fit, edits) = self.narrow(family, at, *probe, &observation.values)?;
-            names.push(family);
-            fits.push((fit, edits));
+            edits.extend(self.narrow(family, at, *probe, &observation.values)?);
         }
-        fits.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut found: Vec<(f64, Refined)> = Vec::new();
-        for (_, edits) in fits {
-            for edit in edits {
-                found.extend(self.confirmed(*probe, &edit)?);
-            }
+        for edit in &edits {
+            found.extend(self.confirmed(*probe, edit)?);
         }
         // What is much further off than another is not in question.
         let nearest = found.iter().map(|f| f.0).fold(f64::INFINITY, f64::min);
@@ -112,7 +102,10 @@ impl Search<'_> {
         // Of one fault the first is enough.
         let mut best: Vec<Refined> = Vec::new();
         for (_, refined) in found.into_iter().filter(|f| f.0 <= 2.0 * nearest + 0.05) {
-            if best.iter().all(|b| fault(&b.name) != fault(&refined.name)) {
+            if best
+                .iter()
+                .all(|b| split(&b.name).0 != split(&refined.name).0)
+            {
                 best.push(refined);
             }
         }
@@ -161,7 +154,7 @@ impl Search<'_> {
         at: f64,
         probe: usize,
         values: &[(usize, f64)],
-    ) -> Result<(f64, Vec<(Hypothesis, Edit)>)> {
+    ) -> Result<Vec<(Hypothesis, Edit)>> {
         let off = |at: f64| match self.edit(family, at) {
             Some(edit) => self.fit(probe, values, &edit),
             None => Ok(f64::INFINITY),
@@ -201,7 +194,7 @@ impl Search<'_> {
             let kept = at as usize;
             let share = ((n - at) / n * 1000.0).round() / 1000.0;
             let amounts = [Amount::Beyond(kept), Amount::Share(share)];
-            return Ok((fit, amounts.map(|amount| cut(part, amount)).to_vec()));
+            return Ok(amounts.map(|amount| cut(part, amount)).to_vec());
         }
         let mut short = at;
         for digits in 1..4 {
@@ -210,7 +203,7 @@ impl Search<'_> {
                 break;
             }
         }
-        Ok((fit, self.edit(family, short).into_iter().collect()))
+        Ok(self.edit(family, short).into_iter().collect())
     }
 
     /// A family's member.
@@ -292,10 +285,6 @@ impl Search<'_> {
 fn cut(part: Part, amount: Amount) -> (Hypothesis, Edit) {
     let edit = PromptEdit::Cut(part, amount);
     (Hypothesis::of_prompt(&edit), Edit::Prompt(edit))
-}
-
-fn fault(name: &str) -> &str {
-    name.split('=').next().unwrap_or(name)
 }
 
 /// A number with so many significant digits.

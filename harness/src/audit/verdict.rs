@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::audit::hypothesis::Hypothesis;
+use crate::audit::hypothesis::{Hypothesis, split};
 use crate::audit::process::Process;
 use crate::audit::refine::Refined;
 use crate::{Error, Result};
@@ -58,15 +58,11 @@ pub struct Verdict {
 impl Verdict {
     /// The verdict where something was found that no hypothesis says.
     pub fn with(self, refined: Vec<Refined>) -> Self {
-        let split = |name: &str| match name.split_once('=') {
-            Some((fault, value)) => (fault.to_owned(), Some(value.to_owned())),
-            None => (name.to_owned(), None),
-        };
         let (verdict, fault, value, members) = match &refined[..] {
             [] => return self,
             [one] => {
                 let (fault, value) = split(&one.name);
-                (Kind::Fault, Some(fault), value, Vec::new())
+                (Kind::Fault, Some(fault.to_owned()), value, Vec::new())
             }
             all => {
                 let members = all.iter().map(|r| r.name.clone()).collect();

@@ -34,6 +34,11 @@ fn audit(
     audited(&args)
 }
 
+fn is_fault(code: Option<i32>, told: &Value, name: &str) {
+    let said = (code, told["fault"].as_str());
+    assert_eq!(said, (Some(1), Some(name)), "{told}");
+}
+
 /// An audit's exit code and what it says.
 fn audited(args: &[&str]) -> Result<(Option<i32>, Value), Box<dyn std::error::Error>> {
     let output = fathom(&[&["audit", "--json"], args].concat())?;
@@ -133,11 +138,7 @@ fn an_audit_names_what_was_done_and_calls_nothing_else_a_fault() -> Test {
     );
     let url = format!("http://{}/v1", server.address);
     let (code, told) = audited(&["--endpoint", &url, "--length", "400"])?;
-    assert_eq!(
-        (code, told["fault"].as_str()),
-        (Some(1), Some("rope-base")),
-        "{told}"
-    );
+    is_fault(code, &told, "rope-base");
     assert_eq!(told["parameters"]["value"].as_str(), Some("3"), "{told}");
     Ok(())
 }
@@ -176,11 +177,7 @@ fn a_service_that_cuts_prompts_is_told_where_and_to_what() -> Test {
     })?;
     let base = proxy.base();
     let (code, told) = audited(&["--endpoint", &base, "--length", "400"])?;
-    assert_eq!(
-        (code, told["fault"].as_str()),
-        (Some(1), Some("cut-middle")),
-        "{told}"
-    );
+    is_fault(code, &told, "cut-middle");
     assert_eq!(
         told["parameters"]["value"].as_str(),
         Some("beyond-300"),
@@ -210,11 +207,7 @@ fn a_share_of_requests_that_goes_elsewhere_is_a_mixture() -> Test {
         "--budget-requests",
         "16",
     ])?;
-    assert_eq!(
-        (code, told["fault"].as_str()),
-        (Some(1), Some("no-shared-expert")),
-        "{told}"
-    );
+    is_fault(code, &told, "no-shared-expert");
     let share = told["share"].as_f64().unwrap_or_default();
     assert!((0.1..0.7).contains(&share), "{told}");
     Ok(())
@@ -235,10 +228,6 @@ fn a_prefix_cache_that_returns_another_state_is_told() -> Test {
     })?;
     let base = proxy.base();
     let (code, told) = audited(&["--endpoint", &base, "--length", "640"])?;
-    assert_eq!(
-        (code, told["fault"].as_str()),
-        (Some(1), Some("prefix-cache")),
-        "{told}"
-    );
+    is_fault(code, &told, "prefix-cache");
     Ok(())
 }

@@ -206,14 +206,7 @@ fn several_products_at_once_are_those_alone() {
     let weights: Vec<_> = shapes
         .iter()
         .zip(&data)
-        .map(|(&(ty, rows), data)| Matrix {
-            ty,
-            rows,
-            cols,
-            layout: Layout::RowMajor,
-            data,
-            scales: None,
-        })
+        .map(|(&(ty, rows), data)| row_major(ty, rows, cols, data))
         .collect();
     for n in [1, 2, 9, 40] {
         let x = noise.floats(n * cols);

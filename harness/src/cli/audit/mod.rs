@@ -216,12 +216,18 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let long = |o: &&(usize, Observation)| table.probes[o.0].ids.len();
     let repeated = match (verdict.verdict, session.observed.iter().max_by_key(long)) {
-        (Kind::Same, Some((probe, cold))) => match (ask(*probe), ask(*probe)) {
-            (Ok(warm), Ok(again)) => {
-                verdict = verdict.with(warm_differs(table, *probe, [&warm, &again]));
+        (Kind::Same, Some((probe, cold))) => match ask(*probe) {
+            Ok(warm) => {
+                // Once may be chance; only what is far is asked again.
+                let once = too_far(table, *probe, &warm);
+                let twice = once.and_then(|_| too_far(table, *probe, &ask(*probe).ok()?));
+                if let (Some(once), Some(twice)) = (once, twice) {
+                    let name = &table.probes[*probe].name;
+                    verdict = verdict.with(vec![warm_differs(name, once.min(twice))]);
+                }
                 apart(&cold.values, &warm.values)
             }
-            (Err(failure), _) | (_, Err(failure)) => {
+            Err(failure) => {
                 failures.push(format!("again: {failure}"));
                 None
             }
@@ -257,23 +263,22 @@ pub fn run(args: &Args) -> Result<()> {
     ended(&verdict)
 }
 
+/// How much further from the reference than an honest engine may be, where it is.
+fn too_far(table: &Table, probe: usize, told: &Observation) -> Option<f64> {
+    let far = weigh(table, probe, told)?.far?[0].exp();
+    (far > 1.0).then_some(far)
+}
+
 /// A cache of prefixes that returns another state is warm the second time: what was near cold, is far twice.
-fn warm_differs(table: &Table, probe: usize, warm: [&Observation; 2]) -> Vec<Refined> {
-    let far = warm.map(|o| weigh(table, probe, o).and_then(|e| Some(e.far?[0].exp())));
-    let [Some(once), Some(twice)] = far else {
-        return Vec::new();
-    };
-    let least = once.min(twice);
-    let name = &table.probes[probe].name;
-    let found = || Refined {
+fn warm_differs(probe: &str, far: f64) -> Refined {
+    Refined {
         name: "prefix-cache".to_owned(),
         summary: "a prompt that was seen before meets another state: warm differs from cold"
             .to_owned(),
         evidence: format!(
-            "{name}, put again twice, was {least:.1} times as far from the reference as an honest engine may be, and near it the first time"
+            "{probe}, put again twice, was {far:.1} times as far from the reference as an honest engine may be, and near it the first time"
         ),
-    };
-    (least > 1.0).then(found).into_iter().collect()
+    }
 }
 
 /// How far two answers to one probe are apart, nats on average.

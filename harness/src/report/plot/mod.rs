@@ -145,7 +145,7 @@ impl Plot {
 }
 
 /// The font is part of the program: plots look the same on a machine without any.
-fn register_fonts() {
+pub fn register_fonts() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
         // A refusal would show as an error of the first text that is drawn.
