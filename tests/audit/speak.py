@@ -4,7 +4,7 @@
 
 PACK is what `fathom logits pack` wrote of the built-in model, MODEL_DIR its folder (datasets/builtin). For each speaker, OUT_DIR gets
 a file of JSON lines that `cargo run --release --example certify` reads: who spoke and what the truth is, then of every probe the log
-probabilities of its tokens. None of the faults comes from fathom's catalogue of edits: they are made in transformers, with other
+probabilities of its tokens and of an answer's. None of the faults comes from fathom's catalogue of edits: they are made in transformers, with other
 spellings of what rounds numbers. Needs torch, transformers and safetensors.
 """
 
@@ -16,6 +16,7 @@ from pathlib import Path
 import torch
 import transformers.models.llama4.modeling_llama4 as llama4
 from safetensors import safe_open
+from told import told
 from torch import Tensor
 from transformers import Llama4ForCausalLM
 from transformers.masking_utils import create_sliding_window_causal_mask
@@ -173,10 +174,8 @@ def speak(pack: dict, folder: Path, name: str, out: Path) -> None:
             ids = probe["ids"]
             places = edit_prompt(ids)
             tokens = [ids[0] if i is None else ids[i] for i in places]
-            logits = model(torch.tensor([tokens])).logits[0].float()
-            told = torch.log_softmax(logits, -1)[:-1].gather(1, torch.tensor(tokens[1:])[:, None])[:, 0]
-            values = [[i - 1, x] for i, x in zip(places[1:], told.tolist()) if i]
-            lines.append({"probe": probe["name"], "values": values})
+            logits = model(torch.tensor([tokens + probe["path"]])).logits[0].float()
+            lines.append(told(probe, tokens, places, torch.log_softmax(logits, -1).numpy()))
     for key, value in kept.items():
         setattr(llama4, key, value)
     llama4.Llama4Router.forward = router

@@ -15,8 +15,10 @@ from pathlib import Path
 import mlx.core as mx
 import mlx.nn as nn
 import mlx_lm.models.llama4 as llama4
+import numpy as np
 from mlx.utils import tree_flatten
 from safetensors import safe_open
+from told import told
 
 ARGS = (
     "attention_bias attention_chunk_size head_dim hidden_size interleave_moe_layer_step intermediate_size intermediate_size_mlp "
@@ -165,9 +167,9 @@ def speak(pack: dict, folder: Path, tuned: Path | None, name: str, out: Path) ->
         ids = probe["ids"]
         places = done.get("prompt", lambda ids: list(range(len(ids))))(ids)
         tokens = [ids[0] if i is None else ids[i] for i in places]
-        logits = model(mx.array([tokens]))[0].astype(mx.float32)
-        told = nn.log_softmax(logits)[mx.arange(len(tokens) - 1), mx.array(tokens[1:])].tolist()
-        lines.append({"probe": probe["name"], "values": [[i - 1, x] for i, x in zip(places[1:], told) if i]})
+        logits = model(mx.array([tokens + probe["path"]]))[0].astype(mx.float32)
+        logs = np.array(nn.log_softmax(logits))
+        lines.append(told(probe, tokens, places, logs))
     for owner, attribute, plain in kept:
         setattr(owner, attribute, plain)
     (out / f"mlx-{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

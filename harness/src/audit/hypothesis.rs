@@ -36,6 +36,71 @@ pub enum Edit {
     Checkpoint(Box<Model>),
 }
 
+/// What a service may do to a prompt or to an answer: name and values, what is wrong, who does it. `fathom serve` has no option for them,
+/// as the model is what it should be; `fathom audit` looks for all.
+pub const BY_SERVICES: [[&str; 3]; 12] = [
+    [
+        "cut-start=SHARE",
+        "the beginning of the prompt left out",
+        "services with a smaller context than they say",
+    ],
+    [
+        "cut-middle=SHARE",
+        "the middle of the prompt left out",
+        "routers: middle-out",
+    ],
+    [
+        "cut-end=SHARE",
+        "the end of the prompt left out",
+        "services that limit what they tokenize",
+    ],
+    [
+        "cut-*=beyond-N",
+        "the same of a prompt longer than N tokens",
+        "as above",
+    ],
+    [
+        "double-bos",
+        "two BOS tokens before the prompt",
+        "templates with BOS behind tokenizers that add it",
+    ],
+    [
+        "no-bos",
+        "the prompt without its BOS token",
+        "tokenizers that do not add it",
+    ],
+    [
+        "template=NAME",
+        "another chat template than the model's",
+        "chatml, llama2, llama3 as defaults; none at all",
+    ],
+    [
+        "no-assistant-turn",
+        "the prompt without the beginning of the assistant's turn",
+        "templates without add_generation_prompt",
+    ],
+    [
+        "hidden-system",
+        "a system message that nobody sent",
+        "templates with a default of their own",
+    ],
+    [
+        "model=PATH",
+        "another model in this one's place",
+        "looked for where --suspect names it",
+    ],
+    [
+        "forced-temperature=T, -top-p=P, -top-k=K, -min-p=P",
+        "tokens chosen by another rule than asked for",
+        "defaults of servers, fields that are ignored",
+    ],
+    [
+        "prefix-cache",
+        "a prompt that was seen before meets another state",
+        "vLLM #19697",
+    ],
+];
+
 /// Of these, other programs' versions differ from ours: roundings have many spellings.
 const ROUNDINGS: [&str; 3] = ["kv-cache", "activations", "weights"];
 const ROUNDING_TOLERANCE: f64 = 0.3;
@@ -217,6 +282,7 @@ pub fn declared(model: Model, text: &str) -> Result<Model> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::audit::drawn::Rule;
     use crate::builtin;
 
     #[test]
@@ -239,6 +305,16 @@ mod tests {
             assert!(!names.contains(&absent), "{absent}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn what_services_do_is_listed_under_the_names_that_are_told() {
+        let listed = |name: &str| BY_SERVICES.iter().any(|row| row[0].starts_with(name));
+        let edits = PromptEdit::all(Some(1), Some((1, vec![2])), &[384]);
+        for edit in edits.iter().map(ToString::to_string) {
+            assert!(listed(split(&edit).0), "{edit}");
+        }
+        assert!(listed(split(&Rule::Temperature(0.5).name()).0));
     }
 
     #[test]

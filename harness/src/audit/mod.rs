@@ -13,15 +13,19 @@
 //! | `verdict` | what the evidence carries |
 //! | `words` | all of it as a person reads it |
 //! | `pack` | all of that in a file: an audit without the model |
+//! | `choosing` | answers that are asked for to find out how tokens are chosen |
 //! | `context` | how much context is accepted, billed and really read |
 //! | `counts` | whether tokens are counted as we do |
+//! | `drawn` | whether tokens are chosen by the rule that is asked for |
 //! | `plan` | what a probe is expected to bring |
 //! | `refine` | a value that the catalogue does not have |
 //! | `recording` | what a service said, kept |
 //! | `session` | the sequence: which probe is next, and when it is enough |
 
+pub mod choosing;
 pub mod context;
 pub mod counts;
+pub mod drawn;
 pub mod evidence;
 pub mod hypothesis;
 pub mod observe;

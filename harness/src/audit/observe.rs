@@ -256,9 +256,9 @@ fn choices(text: &str, probe: &Probe, bytes: &Bytes) -> Vec<Option<usize>> {
 }
 
 /// The temperature at which an honest engine's greedy choice is modelled: how far its logits may be off.
-const GREEDY: f64 = 0.1;
+pub const GREEDY: f64 = 0.1;
 /// Probability that a token comes for no reason that is known.
-const ASTRAY: f64 = 0.01;
+pub const ASTRAY: f64 = 0.01;
 
 /// Log probability of an answer's choices under each hypothesis.
 pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Vec<f64> {

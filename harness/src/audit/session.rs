@@ -157,18 +157,26 @@ impl<'a> Session<'a> {
     /// What is to be done now.
     pub fn step(&self) -> Step {
         let next = self.next();
-        let state = State {
+        match (self.state(next.is_none()).verdict(), next) {
+            (Some(verdict), _) => Step::Done(Box::new(verdict)),
+            (None, Some(probe)) => Step::Put(probe),
+            (None, None) => Step::Done(Box::new(self.undecided())),
+        }
+    }
+
+    /// The verdict where there is no more to be asked, and nothing was decided.
+    pub fn undecided(&self) -> Verdict {
+        self.state(true).undecided()
+    }
+
+    fn state(&self, spent: bool) -> State<'_> {
+        State {
             hypotheses: &self.table.hypotheses,
             process: &self.process,
             terms: self.terms,
             decidable: &self.decidable,
             numbers: self.plan.numbers(),
-            spent: next.is_none(),
-        };
-        match (state.verdict(), next) {
-            (Some(verdict), _) => Step::Done(Box::new(verdict)),
-            (None, Some(probe)) => Step::Put(probe),
-            (None, None) => Step::Done(Box::new(state.undecided())),
+            spent,
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use crate::audit::choosing::Chosen;
 use crate::audit::context::Rung;
 use crate::audit::counts::Counted;
 use crate::audit::observe::Told;
@@ -39,6 +40,8 @@ pub struct Audit<'a> {
     pub rungs: &'a [Rung],
     /// How far a long probe's log probabilities were from the same when it was put again, nats; where it was.
     pub repeated: Option<f64>,
+    /// How the service chooses tokens.
+    pub chosen: &'a Chosen,
     /// How the same is asked again.
     pub again: String,
     /// Requests that brought nothing, and why.
@@ -236,6 +239,9 @@ pub fn in_words(audit: &Audit<'_>) -> String {
             "put again, a long probe's log probabilities were {} nats from the same on average",
             short(apart)
         );
+    }
+    if audit.chosen.tokens != [0, 0] || audit.chosen.unknown.is_some() {
+        let _ = writeln!(text, "choice of tokens: {}", audit.chosen.in_words());
     }
     if let Some(n) = audit.advertised {
         let _ = writeln!(text, "context advertised: {n} tokens");

@@ -4,6 +4,7 @@ use fathom_engine::reach::first_difference;
 use fathom_engine::spec::FAMILIES;
 use fathom_engine::variant::Variant;
 
+use crate::audit::hypothesis::BY_SERVICES;
 use crate::cli::model::ModelArgs;
 use crate::cli::out;
 use crate::suite::{self, KINDS};
@@ -58,12 +59,15 @@ pub fn run(args: &Args) -> Result<()> {
                 .iter()
                 .map(|k| vec![k.name.into(), k.summary.into(), k.parameters.join(", ")]),
         ),
-        What::Faults => out::table(
-            &["fault", "what is wrong", "shipped by"],
-            Variant::all()
-                .iter()
-                .map(|f| vec![f.to_string(), f.summary().into(), f.source().into()]),
-        ),
+        What::Faults => {
+            let of_models = out::table(
+                &["fault", "what is wrong", "shipped by"],
+                Variant::all()
+                    .iter()
+                    .map(|f| vec![f.to_string(), f.summary().into(), f.source().into()]),
+            );
+            format!("{of_models}\n{}", of_services())
+        }
     };
     out::print(&table)
 }
@@ -107,5 +111,16 @@ fn faults_of(model: &str) -> Result<String> {
         "shows from",
         "shipped by",
     ];
-    Ok(out::table(&header, rows))
+    Ok(format!("{}\n{}", out::table(&header, rows), of_services()))
+}
+
+/// What is done to prompts and answers of any model.
+fn of_services() -> String {
+    let header = [
+        "by services: audit looks for it",
+        "what is wrong",
+        "done by",
+    ];
+    let rows = BY_SERVICES.iter().map(|row| row.map(String::from).to_vec());
+    out::table(&header, rows)
 }

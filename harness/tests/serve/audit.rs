@@ -231,3 +231,47 @@ fn a_prefix_cache_that_returns_another_state_is_told() -> Test {
     is_fault(code, &told, "prefix-cache");
     Ok(())
 }
+
+/// A service that takes its own word for one field of a request.
+fn forced(
+    server: &Server,
+    field: &'static str,
+    value: f64,
+) -> Result<Proxy, Box<dyn std::error::Error>> {
+    let address = server.address;
+    Ok(Proxy::start(address, move |seen, stream| {
+        if seen.body[field].is_null() {
+            return Ok(false);
+        }
+        let mut body = seen.body.clone();
+        body[field] = value.into();
+        pass(address, seen, &body, stream)
+    })?)
+}
+
+#[test]
+fn a_temperature_or_a_share_that_is_forced_is_told() -> Test {
+    let server = Server::start(|_| ())?;
+    let value = |told: &Value| -> f64 {
+        let value = told["parameters"]["value"].as_str();
+        value.and_then(|v| v.parse().ok()).unwrap_or(f64::NAN)
+    };
+    // With the reference at hand, where nothing but text is told.
+    let proxy = forced(&server, "temperature", 0.7)?;
+    let base = proxy.base();
+    let short = ["--length", "200", "--at-most"];
+    let (code, told) = audited(&[&["--endpoint", &base][..], &short, &["text"]].concat())?;
+    is_fault(code, &told, "forced-temperature");
+    assert!((value(&told) - 0.7).abs() < 0.2, "{told}");
+    let proxy = forced(&server, "temperature", 0.0)?;
+    let base = proxy.base();
+    let (code, told) = audited(&[&["--endpoint", &base][..], &short, &["prompt"]].concat())?;
+    is_fault(code, &told, "forced-temperature");
+    assert_eq!(value(&told), 0.0, "{told}");
+    let proxy = forced(&server, "top_p", 0.6)?;
+    let base = proxy.base();
+    let (code, told) = audited(&[&["--endpoint", &base][..], &short, &["prompt"]].concat())?;
+    is_fault(code, &told, "forced-top-p");
+    assert!((0.55..0.7).contains(&value(&told)), "{told}");
+    Ok(())
+}

@@ -9,6 +9,7 @@ use serde_json::json;
 
 pub use reference::{PackArgs, pack};
 
+use crate::audit::choosing::{Choosing, Chosen};
 use crate::audit::context::ladder;
 use crate::audit::counts::{Counted, count};
 use crate::audit::observe::{Observation, Told, observe};
@@ -168,7 +169,7 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(table, |p| told.places(&table.probes[p]));
     let probes = (0..table.probes.len()).collect();
     let mut session = Session::new(&plan, terms, budget, probes);
-    let mut failures = Vec::new();
+    let (mut failures, mut unasked) = (Vec::new(), Vec::new());
     let ask = |probe: usize| {
         let probe = &table.probes[probe];
         let said = observe(&endpoint, &can, told, shape, probe, &pack.bytes);
@@ -181,8 +182,33 @@ pub fn run(args: &Args) -> Result<()> {
             failures.push(failure);
         }
     };
+    let choosing = Choosing {
+        endpoint: &endpoint,
+        can: &can,
+        shape,
+        opened: opened.as_ref(),
+        threads: args.model.threads(),
+        alpha: terms.alpha,
+        seed: args.model.seed(),
+    };
+    let mut chosen = Chosen::default();
+    let mut choose = |at: &[f64], chosen: &mut Chosen| match choosing.look(at, chosen) {
+        Err(Error::Interrupted) => Err(Error::Interrupted),
+        Err(e) => {
+            unasked.push(format!("how tokens are chosen: {e}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    };
+    // Where the text alone is weighed, answers that are drawn would be taken for another model's.
+    if told == Told::Text {
+        choose(&[0.0], &mut chosen)?;
+    }
     let mut verdict = loop {
         stop.check()?;
+        if !chosen.forced.is_empty() {
+            break session.undecided();
+        }
         match session.step() {
             Step::Done(verdict) => break *verdict,
             Step::Put(probe) => put(&mut session, probe),
@@ -211,6 +237,18 @@ pub fn run(args: &Args) -> Result<()> {
         };
         verdict = verdict.with(search.find()?);
     }
+    if matches!(verdict.verdict, Kind::Same | Kind::Undecided) && chosen.forced.is_empty() {
+        let at: &[f64] = if told == Told::Text {
+            &[1.0]
+        } else {
+            &[0.0, 1.0]
+        };
+        choose(at, &mut chosen)?;
+    }
+    if !chosen.forced.is_empty() {
+        verdict = verdict.with(chosen.forced.clone());
+    }
+    failures.extend(unasked);
     if let (0, Some(why)) = (session.process.requests(), failures.last()) {
         return Err(Error::Unfinished(format!("audit: {why}")));
     }
@@ -239,6 +277,7 @@ pub fn run(args: &Args) -> Result<()> {
         advertised: endpoint.context().ok().flatten(),
         rungs: &rungs,
         repeated,
+        chosen: &chosen,
         host: endpoint.host(),
         model: &pack.model,
         told,
@@ -332,6 +371,7 @@ fn as_json(audit: &Audit<'_>) -> serde_json::Value {
     object["model"] = json!(audit.model);
     let findings: Vec<String> = audit.counted.iter().filter_map(Counted::finding).collect();
     object["counts"] = json!(audit.counted);
+    object["choice"] = json!(audit.chosen);
     object["repeated"] = json!(audit.repeated);
     object["context"] = json!({"advertised": audit.advertised, "lengths": audit.rungs});
     object["findings"] = findings.into();
