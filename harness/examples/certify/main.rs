@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use clap::Parser;
+use fathom_harness::audit::observe::Told;
 use fathom_harness::audit::pack::Pack;
 use fathom_harness::audit::plan::Plan;
 use fathom_harness::audit::process::Evidence;
@@ -34,7 +35,10 @@ struct Ended {
     engine: String,
     truth: String,
     said: String,
+    /// The fault is named, or in the class.
     right: bool,
+    /// .. with its value.
+    exact: bool,
     found: bool,
     requests: usize,
     tokens: usize,
@@ -65,9 +69,26 @@ struct Args {
     /// Tokens that it may spend
     #[arg(long, default_value_t = 1 << 20)]
     tokens: usize,
+    /// What the endpoints tell
+    #[arg(long, value_enum, default_value = "prompt")]
+    tell: Tell,
+    /// Most probable tokens that they tell, of answers
+    #[arg(long, default_value_t = 20)]
+    top: usize,
     /// Seed of the draws
     #[arg(long, default_value_t = 1)]
     seed: u64,
+}
+
+/// What endpoints tell, of all that was recorded.
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Tell {
+    /// Log probabilities of prompts
+    Prompt,
+    /// Those of the most probable tokens of an answer
+    Top,
+    /// The text of an answer
+    Text,
 }
 
 fn main() -> Result<()> {
@@ -85,8 +106,13 @@ fn main() -> Result<()> {
         requests: args.requests,
         tokens: args.tokens,
     };
+    let told = match args.tell {
+        Tell::Prompt => Told::Prompt,
+        Tell::Top => Told::Top(args.top),
+        Tell::Text => Told::Text,
+    };
     if let Some(path) = &args.terms {
-        terms::write(table, budget, path)?;
+        terms::write(table, told, budget, path)?;
     }
     let Some(recordings) = &args.recordings else {
         return Ok(());
@@ -96,9 +122,16 @@ fn main() -> Result<()> {
         .collect::<Result<_>>()?;
     files.retain(|f| f.extension().is_some_and(|e| e == "jsonl"));
     files.sort();
+    let places: Vec<Vec<usize>> = table.probes.iter().map(|p| told.places(p)).collect();
     let mut speakers = Vec::new();
     for file in &files {
-        let recording = Recording::read(file, table)?;
+        let mut recording = Recording::read(file, table)?;
+        for (probe, observation) in &mut recording.observations {
+            let there = &places[*probe];
+            observation
+                .values
+                .retain(|v| there.binary_search(&v.0).is_ok());
+        }
         let mut evidence = vec![None; table.probes.len()];
         for (probe, observation) in &recording.observations {
             evidence[*probe] = weigh(table, *probe, observation);
@@ -129,15 +162,7 @@ fn main() -> Result<()> {
             evidence,
         });
     }
-    // Places that any of them told.
-    let told = |p: usize| {
-        let all = speakers.iter().flat_map(|s| &s.recording.observations);
-        let longest = all
-            .filter(|(probe, _)| *probe == p)
-            .max_by_key(|(_, o)| o.values.len());
-        longest.map_or(Vec::new(), |(_, o)| o.values.iter().map(|v| v.0).collect())
-    };
-    let plan = Plan::new(table, told);
+    let plan = Plan::new(table, |p| places[p].clone());
     let mut by_truth: BTreeMap<String, Vec<&Speaker>> = BTreeMap::new();
     for speaker in &speakers {
         let truth = speaker.recording.speaker.truth.clone();
@@ -178,11 +203,15 @@ fn audit(
         }
     };
     let (said, right, found) = judged(&verdict, truth);
+    let value = verdict.parameters.get("value").and_then(|v| v.as_str());
+    let whole = value.map_or(said.clone(), |value| format!("{said}={value}"));
+    let exact = whole == truth || verdict.members.iter().any(|m| m == truth);
     Ended {
         engine: speaker.recording.speaker.engine.clone(),
         truth: truth.to_owned(),
         said,
         right,
+        exact: right && (exact || ["same", "other"].contains(&&*whole)),
         found,
         requests: session.put.len(),
         tokens: session.tokens,
@@ -211,7 +240,7 @@ fn judged(verdict: &Verdict, truth: &str) -> (String, bool, bool) {
 fn write(out: &Path, ended: &[Ended]) -> Result<()> {
     let mut lines = csv::Writer::from_path(out.join("endpoints.csv"))?;
     lines.write_record([
-        "engine", "truth", "said", "right", "found", "requests", "tokens",
+        "engine", "truth", "said", "right", "exact", "found", "requests", "tokens",
     ])?;
     for e in ended {
         lines.write_record([
@@ -219,6 +248,7 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
             &e.truth,
             &e.said,
             &e.right.to_string(),
+            &e.exact.to_string(),
             &e.found.to_string(),
             &e.requests.to_string(),
             &e.tokens.to_string(),
@@ -239,6 +269,7 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
         "right",
         "right_low",
         "right_high",
+        "exact",
         "requests",
         "tokens",
     ])?;
@@ -261,6 +292,7 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
             right.to_string(),
             format!("{rl:.4}"),
             format!("{rh:.4}"),
+            count(&|e| e.exact).to_string(),
             format!("{:.2}", mean(&|e| e.requests)),
             format!("{:.0}", mean(&|e| e.tokens)),
         ])?;

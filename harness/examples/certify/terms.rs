@@ -3,47 +3,53 @@
 use std::path::Path;
 
 use anyhow::Result;
+use fathom_harness::audit::evidence::Seen;
 use fathom_harness::audit::observe::Told;
 use fathom_harness::audit::plan::Plan;
 use fathom_harness::audit::session::{Budget, Session};
 use fathom_harness::audit::table::Table;
 use fathom_harness::audit::verdict::Terms;
 
-/// Of each hypothesis: nats a token and a request by which it differs from sound, nats of evidence that a request is expected to
-/// bring against it where sound is true, and whether the budget is expected to exclude it.
-pub fn write(table: &Table, budget: Budget, path: &Path) -> Result<()> {
-    let plan = Plan::new(table, |p| Told::Prompt.places(&table.probes[p]));
+/// Of each hypothesis: nats a token by which it differs from sound in what is told (none, where that is text), nats of evidence that a
+/// request is expected to bring against it where sound is true, and whether the budget is expected to exclude it.
+pub fn write(table: &Table, told: Told, budget: Budget, path: &Path) -> Result<()> {
+    let places: Vec<Vec<usize>> = table.probes.iter().map(|p| told.places(p)).collect();
+    let plan = Plan::new(table, |p| places[p].clone());
     let probes: Vec<usize> = (0..table.probes.len()).collect();
     let session = Session::new(&plan, Terms::default(), budget, probes.clone());
     let mut lines = csv::Writer::from_path(path)?;
     lines.write_record([
         "hypothesis",
         "nats_a_token",
-        "nats_a_request",
         "evidence_a_request",
         "detectable",
         "requests_needed",
     ])?;
+    let requests = probes.len() as f64;
     for (h, hypothesis) in table.hypotheses.iter().enumerate().skip(1) {
-        let (mut nats, mut tokens, mut evidence) = (0.0, 0.0, 0.0);
-        for p in &probes {
-            let n = table.probes[*p].prompt_data();
-            let rows = table.predicted[h][*p].iter().zip(&table.predicted[0][*p]);
-            for (faulty, sound) in rows.take(n).filter(|(x, _)| x.is_finite()) {
-                nats += 0.5 * f64::from(faulty - sound).powi(2);
-                tokens += 1.0;
-            }
-            evidence += plan.expected(*p, 0, h).max(0.0);
-        }
-        let requests = probes.len() as f64;
+        let nats = probes.iter().map(|p| {
+            let row = &table.predicted[h][*p];
+            let told: Vec<(usize, f64)> = places[*p]
+                .iter()
+                .map(|i| (*i, f64::from(row[*i])))
+                .collect();
+            Seen::of(table, *p, &told, &[0]).divergence(0)
+        });
+        let nats: f64 = nats.sum();
+        let evidence: f64 = probes
+            .iter()
+            .map(|p| plan.expected(*p, 0, h).max(0.0))
+            .sum();
         println!(
             "{}: an honest engine is at most {:.2} times as far from it as from sound",
             hypothesis.name, table.noise[h]
         );
         lines.write_record([
             hypothesis.name.clone(),
-            format!("{:.2e}", nats / f64::max(tokens, 1.0)),
-            format!("{:.2e}", nats / requests),
+            match plan.numbers() {
+                true => format!("{:.2e}", nats / requests),
+                false => String::new(),
+            },
             format!("{:.2}", evidence / requests),
             session.decidable[h].to_string(),
             session.needed[h].map_or(String::new(), |(n, _)| n.to_string()),

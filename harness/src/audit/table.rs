@@ -17,7 +17,7 @@ use crate::{Error, Result};
 /// Tokens that are looked at in each place of an answer.
 const TAIL: usize = 64;
 /// Probes on which the noise under a hypothesis is measured.
-const NOISE_PROBES: usize = 4;
+const NOISE_PROBES: usize = 8;
 /// Tokens of an answer, at most.
 const PATH: usize = 16;
 

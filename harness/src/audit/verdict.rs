@@ -133,6 +133,8 @@ pub struct State<'a> {
     pub spent: bool,
 }
 
+/// What nobody has thought of, as a member of a class.
+pub const OTHER: &str = "other";
 /// Requests before anything is called the same.
 const LEAST: usize = 3;
 
@@ -166,14 +168,29 @@ impl State<'_> {
                     .collect();
                 let name = self.hypotheses[all[0]].fault();
                 let one_name = all.iter().all(|h| self.hypotheses[*h].fault() == name);
+                let as_large = self.only_as_large(all);
                 match (&fitting[..], one_name) {
-                    ([_, ..], true) => Some(self.told(Kind::Fault, &fitting)),
-                    ([_, ..], false) if self.spent => Some(self.told(Kind::Class, all)),
+                    ([_, ..], true) if !as_large => Some(self.told(Kind::Fault, &fitting)),
+                    ([_, ..], _) if self.spent => {
+                        let mut class = self.told(Kind::Class, all);
+                        class.members.extend(as_large.then(|| OTHER.to_owned()));
+                        Some(class)
+                    }
                     ([], _) if self.spent => Some(self.told(Kind::Other, &[])),
                     _ => None,
                 }
             }
         }
+    }
+
+    /// Whether nothing speaks for any of these but the size of the deviation: they are roundings, whose direction is not that of ours.
+    /// What nobody has thought of may be as large.
+    fn only_as_large(&self, faults: &[usize]) -> bool {
+        let bound = -self.terms.alpha.ln();
+        faults.iter().all(|h| {
+            let rounds = self.hypotheses[*h].rounds();
+            self.numbers && rounds && self.process.ratio(*h, 0) < bound
+        })
     }
 
     /// Not enough evidence.
@@ -341,6 +358,17 @@ mod tests {
             judged(&far, ALL, false).map(|v| v.verdict),
             Some(Kind::Other)
         );
+    }
+
+    #[test]
+    fn a_rounding_that_nothing_but_its_size_speaks_for_may_be_something_else() {
+        // As far from sound as a cache of 4 bits, in no direction that is known; nothing else is.
+        let odd = request([0.0, -6.0, 0.0, -6.0], [3.0, 3.0, -1.0, 3.0]);
+        let requests = vec![odd; 4];
+        assert!(judged(&requests, ALL, false).is_none());
+        let verdict = judged(&requests, ALL, true).map(|v| (v.verdict, v.members));
+        let members = vec!["kv-cache=q4_0".to_owned(), OTHER.to_owned()];
+        assert_eq!(verdict, Some((Kind::Class, members)));
     }
 
     #[test]

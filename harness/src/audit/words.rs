@@ -11,7 +11,7 @@ use crate::audit::context::Rung;
 use crate::audit::counts::Counted;
 use crate::audit::observe::Told;
 use crate::audit::session::{Budget, Session};
-use crate::audit::verdict::{Kind, Terms, Verdict};
+use crate::audit::verdict::{Kind, OTHER, Terms, Verdict};
 use crate::report::plot;
 use crate::{Error, Result};
 
@@ -93,10 +93,21 @@ impl Audit<'_> {
                 });
                 format!("not the same: {whole}{}{share}", summary(&whole))
             }
-            Kind::Class => format!(
-                "not the same: one of {}, which this budget cannot tell apart",
-                v.members.join(", ")
-            ),
+            Kind::Class => {
+                let known: Vec<&str> = v.members.iter().map(String::as_str).collect();
+                let known = known.strip_suffix(&[OTHER]);
+                match known {
+                    Some(known) => format!(
+                        "not the same: as far from the model as {} may be in another program's layout, and nothing else speaks for these: it \
+                         may be something outside of the catalogue",
+                        known.join(", ")
+                    ),
+                    None => format!(
+                        "not the same: one of {}, which this budget cannot tell apart",
+                        v.members.join(", ")
+                    ),
+                }
+            }
             Kind::Other => {
                 "not the same: something outside of the catalogue, another model among them"
                     .to_owned()
