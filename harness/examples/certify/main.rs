@@ -105,6 +105,7 @@ fn main() -> Result<()> {
     let budget = Budget {
         requests: args.requests,
         tokens: args.tokens,
+        minutes: None,
     };
     let told = match args.tell {
         Tell::Prompt => Told::Prompt,

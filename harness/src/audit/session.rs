@@ -13,6 +13,8 @@ pub struct Budget {
     pub requests: usize,
     /// Tokens of prompts and answers.
     pub tokens: usize,
+    /// Minutes of asking, where they are limited.
+    pub minutes: Option<u32>,
 }
 
 /// How much more evidence than needed a plan must expect.
@@ -162,6 +164,12 @@ impl<'a> Session<'a> {
             (None, Some(probe)) => Step::Put(probe),
             (None, None) => Step::Done(Box::new(self.undecided())),
         }
+    }
+
+    /// The verdict where no more can be asked.
+    pub fn ended(&self) -> Verdict {
+        let verdict = self.state(true).verdict();
+        verdict.unwrap_or_else(|| self.undecided())
     }
 
     /// The verdict where there is no more to be asked, and nothing was decided.

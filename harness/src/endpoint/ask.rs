@@ -1,21 +1,24 @@
-//! One request: sent, tried again while that may help, answered whole or as a stream, within its deadline.
+//! One request: what is sent, and what comes of it.
 
 use std::fmt;
-use std::io::{ErrorKind, Read};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Map, Value};
 
-use crate::endpoint::answer::{Completed, Wrong};
-use crate::endpoint::request::{Chat, Completion, Prompt, Sampling};
+use crate::endpoint::answer::Completed;
+use crate::endpoint::request::{Chat, Completion, Sampling};
 use crate::endpoint::settings::Settings;
-use crate::endpoint::stream::Events;
-use crate::endpoint::{Capabilities, Position, logprobs};
-use crate::fetch::patience::{GivenUp, Limits, Patience};
-use crate::http::{self, Client, Reply, Token, one_line};
+use crate::endpoint::wire::Wire;
+use crate::http::{self, Client, Token, one_line};
 use crate::stop::Stop;
 use crate::{Error, Result};
+
+/// The limit of an answer's tokens, as most services know it.
+const OLD_LIMIT: &str = "max_tokens";
+/// .. and as OpenAI's newer models do, in chat.
+const NEW_LIMIT: &str = "max_completion_tokens";
 
 /// Why a request brought no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,12 +70,14 @@ impl From<Failure> for Error {
 /// A service. Threads share it.
 #[derive(Debug)]
 pub struct Endpoint {
-    client: Client,
-    settings: Settings,
+    pub(super) client: Client,
+    pub(super) settings: Settings,
     base: String,
     model: String,
-    stop: Stop,
+    pub(super) stop: Stop,
     billed: Mutex<Billed>,
+    /// Whether a limit of tokens goes by its newer name.
+    renamed: AtomicBool,
 }
 
 /// What all requests that were answered were billed, as far as the service told.
@@ -115,6 +120,7 @@ impl Endpoint {
             model: settings.api_model.clone().unwrap_or_default(),
             stop: stop.clone(),
             billed: Mutex::default(),
+            renamed: AtomicBool::new(false),
         };
         if settings.api_model.is_none() {
             endpoint.model = match &endpoint.models()?[..] {
@@ -233,67 +239,25 @@ impl Endpoint {
 
     pub(super) fn chat_in(&self, asked: &Chat, tries: u32) -> Result<Completed, Failure> {
         let call = Call::new("/chat/completions", &asked.sampling, false, tries);
-        self.call(&call, asked.fields())
-    }
-
-    /// Log probabilities of a prompt's own tokens and of the `top` most probable ones at each, in the way that was found
-    /// to work. The first token has none.
-    ///
-    /// # Errors
-    /// When the service does not tell them, or tells another number of tokens than it says to have read. One that says to have
-    /// read fewer than were sent, tells those.
-    pub fn score_prompt(
-        &self,
-        can: &Capabilities,
-        prompt: &Prompt,
-        top: usize,
-    ) -> Result<Vec<Position>, Failure> {
-        let malformed = |why: &str| self.failed(Kind::Malformed, why, 1);
-        let mut asked = Completion::new(prompt.clone(), Sampling::greedy(1));
-        let ids = match prompt {
-            Prompt::Ids(ids) => Some(ids),
-            Prompt::Text(_) => None,
+        let fields = || {
+            let mut fields = asked.fields();
+            if self.renamed.load(Ordering::Relaxed)
+                && let Some(most) = fields.remove(OLD_LIMIT)
+            {
+                fields.insert(NEW_LIMIT.to_owned(), most);
+            }
+            fields
         };
-        if can.echo {
-            asked.echo = true;
-            asked.sampling.logprobs = Some(top);
-            if can.echo_ids {
-                let name = "return_tokens_as_token_ids".to_owned();
-                asked.extra.insert(name, true.into());
+        match self.call(&call, fields()) {
+            // Services with newer models know the limit by its newer name alone, and say so.
+            Err(failure)
+                if failure.kind == Kind::Refused
+                    && failure.why.contains(NEW_LIMIT)
+                    && !self.renamed.swap(true, Ordering::Relaxed) =>
+            {
+                self.call(&call, fields())
             }
-            let mut done = self.complete(&asked)?;
-            let told = done.usage.map(|u| u.prompt_tokens as usize);
-            let n = ids.map(Vec::len).or(told);
-            let n =
-                n.ok_or_else(|| malformed("echo: usage does not tell where the prompt ends"))?;
-            // A prompt that was cut comes back cut; whoever asked for it sees what is missing.
-            if let Some(told) = told.filter(|told| *told < n && ids.is_some()) {
-                done.tokens.truncate(told);
-                return Ok(done.tokens);
-            }
-            if done.tokens.len() < n || done.tokens.len() > n + 2 {
-                let found = done.tokens.len();
-                return Err(malformed(&format!(
-                    "echo: found {found} tokens, expected {n} and one more"
-                )));
-            }
-            done.tokens.truncate(n);
-            for (position, id) in done.tokens.iter_mut().zip(ids.into_iter().flatten()) {
-                position.token.id = Some(*id);
-            }
-            return Ok(done.tokens);
-        }
-        match ids.filter(|_| can.prompt_logprobs) {
-            None => Err(self.failed(
-                Kind::Refused,
-                "the service does not tell log probabilities of a prompt",
-                0,
-            )),
-            Some(ids) => {
-                asked.extra.insert("prompt_logprobs".to_owned(), top.into());
-                let done = self.complete(&asked)?;
-                logprobs::prompt_logprobs(&done.prompt_logprobs, ids).map_err(|e| malformed(&e))
-            }
+            done => done,
         }
     }
 
@@ -364,150 +328,7 @@ impl Endpoint {
         Ok(done)
     }
 
-    fn pieces(
-        &self,
-        reply: Reply,
-        begun: Instant,
-        left: Duration,
-        done: &mut Completed,
-    ) -> Result<(), Wire> {
-        encoded(&reply)?;
-        let body = Guarded {
-            body: reply.body.into_reader(),
-            until: begun + left,
-        };
-        let mut events = Events::new(body, self.settings.max_body);
-        while let Some(data) = events.next().map_err(broken)? {
-            self.stop.check().map_err(|_| Wire::Stopped)?;
-            if data.trim() == "[DONE]" {
-                return Ok(());
-            }
-            let value = parse(data.as_bytes())?;
-            done.take(&value, Some(begun.elapsed()))
-                .map_err(Wire::Answer)?;
-        }
-        if done.finish_reason.is_some() {
-            return Ok(());
-        }
-        Err(Wire::Answer(Wrong::Cut(
-            "a stream that ends before its answer".to_owned(),
-        )))
-    }
-
-    /// A whole body of JSON.
-    fn whole(&self, reply: Reply, until: Instant) -> Result<Value, Wire> {
-        encoded(&reply)?;
-        let most = self.settings.max_body;
-        let body = Guarded {
-            body: reply.body.into_reader(),
-            until,
-        };
-        let mut bytes = Vec::new();
-        let mut body = body.take(most + 1);
-        body.read_to_end(&mut bytes).map_err(broken)?;
-        if bytes.len() as u64 > most {
-            let why = format!("a body longer than {most} bytes");
-            return Err(Wire::Answer(Wrong::Malformed(why)));
-        }
-        parse(&bytes)
-    }
-
-    /// Tries until it is answered, refused, or too late. What a failure quotes of the server's words has no key in it.
-    fn tries<T>(
-        &self,
-        tries: u32,
-        one: impl FnMut(u32, Duration) -> Result<T, Wire>,
-    ) -> Result<(T, u32), Failure> {
-        self.attempts(tries, one).map_err(|failure| Failure {
-            why: self.client.scrubbed(&failure.why),
-            ..failure
-        })
-    }
-
-    fn attempts<T>(
-        &self,
-        tries: u32,
-        mut one: impl FnMut(u32, Duration) -> Result<T, Wire>,
-    ) -> Result<(T, u32), Failure> {
-        let deadline = self.settings.deadline;
-        let begun = Instant::now();
-        let mut patience = Patience::new(Limits { tries, deadline });
-        let mut n = 0;
-        let given_up = |given_up, status, n| match given_up {
-            GivenUp::Failed(failure) => Failure {
-                why: failure.why,
-                kind: Kind::Transport,
-                status: failure.status.or(status),
-                code: failure.code,
-                tries: n,
-            },
-            GivenUp::Stopped(_) => self.failed(Kind::Interrupted, "interrupted", n),
-        };
-        loop {
-            patience
-                .hold(&self.client, &self.stop)
-                .map_err(|e| given_up(e, Some(429), n))?;
-            let left = deadline.saturating_sub(begun.elapsed());
-            if left.is_zero() {
-                let why = format!("no answer in {} s", deadline.as_secs());
-                return Err(self.failed(Kind::Transport, &why, n));
-            }
-            n += 1;
-            let wire = match one(n, left) {
-                Ok(done) => return Ok((done, n)),
-                Err(wire) => wire,
-            };
-            let failure = match wire {
-                Wire::Stopped => return Err(self.failed(Kind::Interrupted, "interrupted", n)),
-                Wire::Http(failure) => failure,
-                Wire::Answer(Wrong::Malformed(why)) => {
-                    return Err(self.failed(Kind::Malformed, &why, n));
-                }
-                Wire::Answer(Wrong::Cut(why)) => {
-                    http::Failure::passing(format!("{}: {why}", self.client.home()))
-                }
-                Wire::Answer(Wrong::Said(why, code)) => {
-                    let why = format!("an error in the answer: {why}");
-                    match code {
-                        Some(408 | 429 | 500 | 502 | 503 | 504) => {
-                            let why = format!("{}: {why}", self.client.home());
-                            http::Failure {
-                                status: code,
-                                ..http::Failure::passing(why)
-                            }
-                        }
-                        _ => {
-                            let mut failure = self.failed(Kind::Refused, &why, n);
-                            failure.status = code;
-                            return Err(failure);
-                        }
-                    }
-                }
-            };
-            let lasting = match (failure.status, failure.kind) {
-                (Some(401..=403), _) => Some(Kind::Forbidden),
-                (_, http::Kind::Lasting | http::Kind::Missing | http::Kind::Forbidden) => {
-                    Some(Kind::Refused)
-                }
-                _ => None,
-            };
-            if let Some(kind) = lasting {
-                return Err(Failure {
-                    why: failure.why,
-                    kind,
-                    status: failure.status,
-                    code: failure.code,
-                    tries: n,
-                });
-            }
-            let status = failure.status;
-            patience
-                .wait(&failure, &self.stop)
-                .map_err(|e| given_up(e, status, n))?;
-        }
-    }
-
-    fn failed(&self, kind: Kind, why: &str, tries: u32) -> Failure {
+    pub(super) fn failed(&self, kind: Kind, why: &str, tries: u32) -> Failure {
         Failure {
             why: format!("{}: {why}", self.client.home()),
             kind,
@@ -527,57 +348,5 @@ impl<'a> Call<'a> {
             echo,
             tries,
         }
-    }
-}
-
-/// What one try may meet.
-enum Wire {
-    Http(http::Failure),
-    Answer(Wrong),
-    Stopped,
-}
-
-/// A body that is read no longer than until a moment, however slowly it trickles.
-struct Guarded<R> {
-    body: R,
-    until: Instant,
-}
-
-impl<R: Read> Read for Guarded<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        if Instant::now() >= self.until {
-            return Err(std::io::Error::new(ErrorKind::TimedOut, "the deadline"));
-        }
-        self.body.read(buffer)
-    }
-}
-
-fn broken(error: std::io::Error) -> Wire {
-    Wire::Answer(match error.kind() {
-        ErrorKind::FileTooLarge => Wrong::Malformed(error.to_string()),
-        _ => Wrong::Cut(format!("the answer breaks off: {error}")),
-    })
-}
-
-fn parse(bytes: &[u8]) -> Result<Value, Wire> {
-    serde_json::from_slice(bytes).map_err(|e| {
-        let begins = String::from_utf8_lossy(bytes.get(..60).unwrap_or(bytes)).into_owned();
-        let why = format!("found no JSON ({e}) in {:?}", one_line(&begins));
-        Wire::Answer(if e.is_eof() {
-            Wrong::Cut(why)
-        } else {
-            Wrong::Malformed(why)
-        })
-    })
-}
-
-/// Refuses a compressed body, which nobody asked for.
-fn encoded(reply: &Reply) -> Result<(), Wire> {
-    match reply.header("content-encoding") {
-        None | Some("" | "identity") => Ok(()),
-        Some(other) => Err(Wire::Answer(Wrong::Malformed(format!(
-            "a body in {}, which was not asked for",
-            one_line(other)
-        )))),
     }
 }

@@ -4,7 +4,10 @@
 //! |---|---|
 //! | `settings` | where the service is and how long it is waited for |
 //! | `request` | what is asked; every sampling parameter is sent, because servers fill gaps with a model's own |
-//! | `ask` | one request: tries, back-off, deadline, whole or as a stream |
+//! | `ask` | one request, and what comes of it |
+//! | `score` | log probabilities of a prompt's own tokens |
+//! | `tries` | tries, back-off, deadline |
+//! | `wire` | an answer's body, whole or as a stream |
 //! | `stream` | server-sent events, in bounded memory |
 //! | `answer` | an answer put together from a body or from a stream's pieces |
 //! | `logprobs` | log probabilities in their three shapes |
@@ -18,8 +21,11 @@ mod ask;
 mod logprobs;
 mod probe;
 mod request;
+mod score;
 mod settings;
 mod stream;
+mod tries;
+mod wire;
 
 pub use answer::{Completed, Usage};
 pub use ask::{Billed, Endpoint, Failure, Kind};

@@ -1,6 +1,7 @@
 //! Our client of such APIs against our server: what it does is found out, and the bits of the engine arrive.
 
 use std::error::Error;
+use std::io::Write;
 use std::process::Command;
 
 use fathom_engine::{Extend, Logits, PromptTree, TreeOptions};
@@ -11,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::client::{NAME, Server, opened};
+use crate::proxy::Proxy;
 
 const PROMPT: &str = "The magic number of the quiet harbour is 4711. What is the";
 
@@ -147,6 +149,35 @@ fn a_stream_a_body_and_a_chat_say_the_same_of_the_same_prompt() -> Test {
     for (chat, raw) in chat.tokens.iter().zip(&raw.tokens) {
         assert_eq!((&chat.token, chat.logprob), (&raw.token, raw.logprob));
     }
+    Ok(())
+}
+
+#[test]
+fn a_limit_goes_by_its_newer_name_where_a_service_knows_no_other() -> Test {
+    let server = Server::start(|_| ())?;
+    let proxy = Proxy::start(server.address, |seen, stream| {
+        if seen.body["max_tokens"].is_null() {
+            return Ok(false);
+        }
+        let why = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+        let body = json!({"error": {"message": why}}).to_string();
+        let n = body.len();
+        write!(
+            stream,
+            "HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n{body}"
+        )?;
+        Ok(true)
+    })?;
+    let mut settings = Settings::new(proxy.base());
+    settings.api_model = Some(NAME.to_owned());
+    let endpoint = Endpoint::open(&settings, &Stop::default())?;
+    let can = endpoint.probe()?;
+    assert!(can.chat && !can.completions, "{}", can.in_words());
+    proxy.take();
+    let done = endpoint.chat(&Chat::user(PROMPT, Sampling::greedy(3)))?;
+    assert_eq!(done.usage.map(|u| u.completion_tokens), Some(3));
+    // It is asked by the old name once, and not each time.
+    assert_eq!(proxy.take().len(), 1);
     Ok(())
 }
 

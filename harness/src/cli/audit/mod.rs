@@ -56,6 +56,12 @@ pub struct Args {
     /// Tokens of prompts and answers, at most
     #[arg(long, value_name = "TOKENS", default_value = "1M", value_parser = args::tokens)]
     budget_tokens: usize,
+    /// Minutes after which no more is asked
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    budget_minutes: Option<u32>,
+    /// Audit what answers to chat, though prompts are continued too; a pack says itself what it is for
+    #[arg(long, conflicts_with = "reference")]
+    chat: bool,
     /// Probability of rejecting the truth
     #[arg(long, value_name = "SHARE", default_value_t = Terms::default().alpha)]
     alpha: f64,
@@ -102,8 +108,12 @@ impl Args {
             None => self.model.again(),
         };
         format!(
-            "fathom audit {reference} --endpoint URL --budget-requests {} --budget-tokens {} --alpha {} --margin {}",
-            self.budget_requests, self.budget_tokens, self.alpha, self.margin
+            "fathom audit {reference} --endpoint URL{} --budget-requests {} --budget-tokens {} --alpha {} --margin {}",
+            if self.chat { " --chat" } else { "" },
+            self.budget_requests,
+            self.budget_tokens,
+            self.alpha,
+            self.margin
         )
     }
 }
@@ -118,7 +128,7 @@ pub fn run(args: &Args) -> Result<()> {
     let can = endpoint.probe()?;
     let shape = match &kept {
         Some(pack) => pack.table.shape,
-        None if can.completions => Shape::Raw,
+        None if can.completions && !args.chat => Shape::Raw,
         None => Shape::Chat,
     };
     let offered = match shape {
@@ -165,6 +175,13 @@ pub fn run(args: &Args) -> Result<()> {
     let budget = Budget {
         requests: args.budget_requests.into(),
         tokens: args.budget_tokens,
+        minutes: args.budget_minutes,
+    };
+    // What the reference needed to be evaluated is our time and not the service's.
+    let asked_from = Instant::now();
+    let in_time = || {
+        let minutes = budget.minutes.map(|n| u64::from(n) * 60);
+        minutes.is_none_or(|most| asked_from.elapsed().as_secs() < most)
     };
     let plan = Plan::new(table, |p| told.places(&table.probes[p]));
     let probes = (0..table.probes.len()).collect();
@@ -211,7 +228,8 @@ pub fn run(args: &Args) -> Result<()> {
         }
         match session.step() {
             Step::Done(verdict) => break *verdict,
-            Step::Put(probe) => put(&mut session, probe),
+            Step::Put(probe) if in_time() => put(&mut session, probe),
+            Step::Put(_) => break session.ended(),
         }
     };
     // A value that the catalogue does not have is looked for where there is a model to look with; a number may be near one of the
@@ -222,7 +240,9 @@ pub fn run(args: &Args) -> Result<()> {
     if let (Some(opened), true) = (&opened, unnamed) {
         while session.observed.len() < HELD {
             stop.check()?;
-            let Some(probe) = session.next() else { break };
+            let Some(probe) = session.next().filter(|_| in_time()) else {
+                break;
+            };
             put(&mut session, probe);
         }
         let search = Search {
@@ -237,7 +257,10 @@ pub fn run(args: &Args) -> Result<()> {
         };
         verdict = verdict.with(search.find()?);
     }
-    if matches!(verdict.verdict, Kind::Same | Kind::Undecided) && chosen.forced.is_empty() {
+    if matches!(verdict.verdict, Kind::Same | Kind::Undecided)
+        && chosen.forced.is_empty()
+        && in_time()
+    {
         let at: &[f64] = if told == Told::Text {
             &[1.0]
         } else {
@@ -254,7 +277,7 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let long = |o: &&(usize, Observation)| table.probes[o.0].ids.len();
     let repeated = match (verdict.verdict, session.observed.iter().max_by_key(long)) {
-        (Kind::Same, Some((probe, cold))) => match ask(*probe) {
+        (Kind::Same, Some((probe, cold))) if in_time() => match ask(*probe) {
             Ok(warm) => {
                 // Once may be chance; only what is far is asked again.
                 let once = too_far(table, *probe, &warm);
