@@ -2,7 +2,7 @@
 
     python3 tests/audit/llama_server.py MODEL.gguf PORT [OPTION=VALUE ...]
 
-Options are fields of the package's CommonParams: cache_type_k=q4_0, rope_freq_base=20000, rope_freq_scale=0.5, n_ubatch=64. Serves
+Options are fields of the package's CommonParams: cache_type_k=q4_0, rope_freq_base=20000, rope_freq_scale=0.5, n_ubatch=64; and threads=1. Serves
 until it is ended.
 """
 
@@ -24,7 +24,9 @@ def main() -> None:
     params.cpuparams.n_threads = 2
     for option in options:
         name, value = option.split("=")
-        if name.startswith("cache_type"):
+        if name == "threads":
+            params.cpuparams.n_threads = int(value)
+        elif name.startswith("cache_type"):
             setattr(params, name, TYPES[value])
         else:
             setattr(params, name, type(getattr(params, name))(float(value)))

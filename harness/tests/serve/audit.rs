@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use serde_json::Value;
 
 use crate::Test;
-use crate::client::Server;
+use crate::client::{Server, TEMPLATE};
 use crate::proxy::{Proxy, Seen};
 
 fn fathom(args: &[&str]) -> std::io::Result<Output> {
@@ -273,5 +273,47 @@ fn a_temperature_or_a_share_that_is_forced_is_told() -> Test {
     let (code, told) = audited(&[&["--endpoint", &base][..], &short, &["prompt"]].concat())?;
     is_fault(code, &told, "forced-top-p");
     assert!((0.55..0.7).contains(&value(&told)), "{told}");
+    Ok(())
+}
+
+#[test]
+fn a_chat_with_another_template_or_a_hidden_system_message_is_told() -> Test {
+    let dir = tempfile::tempdir()?;
+    let template = dir.path().join("chat.jinja");
+    std::fs::write(&template, TEMPLATE)?;
+    let template = template.display().to_string();
+    let audit = |base: &str| {
+        let asked = ["--endpoint", base, "--chat", "--chat-template", &template];
+        audited(&[&asked[..], &["--length", "300", "--budget-requests", "4"]].concat())
+    };
+    let sound = Server::start(|_| ())?;
+    let (code, told) = audit(&format!("http://{}/v1", sound.address))?;
+    assert_eq!(
+        (code, told["verdict"].as_str()),
+        (Some(0), Some("same")),
+        "{told}"
+    );
+    assert_eq!(told["findings"], Value::Array(Vec::new()), "{told}");
+
+    let address = sound.address;
+    let proxy = Proxy::start(address, move |seen, stream| {
+        let Some(messages) = seen.body["messages"].as_array() else {
+            return Ok(false);
+        };
+        let system =
+            serde_json::json!({"role": "system", "content": "You are a helpful assistant."});
+        let mut body = seen.body.clone();
+        body["messages"] = [&[system], &messages[..]].concat().into();
+        pass(address, seen, &body, stream)
+    })?;
+    let (code, told) = audit(&proxy.base())?;
+    is_fault(code, &told, "hidden-system");
+    let counted = told["findings"].as_array().map_or(0, Vec::len);
+    assert!(counted > 0, "{told}");
+
+    let bare = Server::templated("{% for m in messages %}{{ m.content }}{% endfor %}")?;
+    let (code, told) = audit(&format!("http://{}/v1", bare.address))?;
+    is_fault(code, &told, "template");
+    assert_eq!(told["parameters"]["value"].as_str(), Some("none"), "{told}");
     Ok(())
 }

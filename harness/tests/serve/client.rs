@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 type Failed = Box<dyn std::error::Error>;
 
 pub const NAME: &str = "small";
-const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}\
+pub const TEMPLATE: &str = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}\
     {% if add_generation_prompt %}assistant:{% endif %}";
 
 /// A request that takes seconds to read.
@@ -28,9 +28,13 @@ pub fn long(stream: bool) -> Value {
 
 /// The built-in model with a chat template of its own.
 pub fn opened() -> std::result::Result<Opened, Failed> {
+    opened_with(TEMPLATE)
+}
+
+fn opened_with(template: &str) -> std::result::Result<Opened, Failed> {
     let dir = tempfile::tempdir()?;
     let path = dir.path().join("chat.jinja");
-    std::fs::write(&path, TEMPLATE)?;
+    std::fs::write(&path, template)?;
     let template = TemplateArgs {
         chat_template: Some(path),
         ..TemplateArgs::default()
@@ -55,6 +59,11 @@ impl Server {
         let faulty = Variant::parse(fault)?.model(&opened.model)?;
         opened.model = faulty.ok_or("a fault that changes nothing")?;
         Self::of(opened, |_| ())
+    }
+
+    /// Serves it with another chat template.
+    pub fn templated(template: &str) -> std::result::Result<Self, Failed> {
+        Self::of(opened_with(template)?, |_| ())
     }
 
     fn of(opened: Opened, edit: impl FnOnce(&mut Limits)) -> std::result::Result<Self, Failed> {
