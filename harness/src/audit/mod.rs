@@ -11,6 +11,7 @@
 //! | `evidence` | one request between two hypotheses, under noise that is heavy-tailed |
 //! | `process` | all requests together: e-processes, valid whenever one stops |
 //! | `verdict` | what the evidence carries |
+//! | `warm` | a prompt put again: warm and cold |
 //! | `words` | all of it as a person reads it |
 //! | `pack` | all of that in a file: an audit without the model |
 //! | `choosing` | answers that are asked for to find out how tokens are chosen |
@@ -40,4 +41,5 @@ pub mod refine;
 pub mod session;
 pub mod table;
 pub mod verdict;
+pub mod warm;
 pub mod words;

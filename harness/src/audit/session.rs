@@ -156,6 +156,13 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// What was told of the longest probe.
+    pub fn longest(&self) -> Option<(usize, &Observation)> {
+        let tokens = |o: &&(usize, Observation)| self.table.probes[o.0].ids.len();
+        let longest = self.observed.iter().max_by_key(tokens);
+        longest.map(|(probe, observation)| (*probe, observation))
+    }
+
     /// What is to be done now.
     pub fn step(&self) -> Step {
         let next = self.next();

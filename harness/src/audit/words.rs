@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::audit::choosing::Chosen;
 use crate::audit::context::Rung;
@@ -114,6 +114,26 @@ impl Audit<'_> {
             }
             Kind::Undecided => "not enough evidence within the budget".to_owned(),
         }
+    }
+
+    /// All of it for a program: the fields of the command line's contract, and more.
+    pub fn as_json(&self) -> Value {
+        let mut object = json!(self.verdict);
+        object["requests"] = self.session.put.len().into();
+        object["tokens"] = self.session.tokens.into();
+        object["seconds"] = self.seconds.into();
+        object["weighed"] = self.told.in_words().into();
+        object["terms"] = json!(self.terms);
+        object["budget"] = json!(self.budget);
+        object["model"] = json!(self.model);
+        let findings: Vec<String> = self.counted.iter().filter_map(Counted::finding).collect();
+        object["counts"] = json!(self.counted);
+        object["choice"] = json!(self.chosen);
+        object["repeated"] = json!(self.repeated);
+        object["context"] = json!({"advertised": self.advertised, "lengths": self.rungs});
+        object["findings"] = findings.into();
+        object["failures"] = self.failures.into();
+        object
     }
 
     /// A paragraph for the provider.

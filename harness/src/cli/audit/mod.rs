@@ -5,21 +5,20 @@ mod reference;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use serde_json::json;
-
 pub use reference::{PackArgs, pack};
 
 use crate::audit::choosing::{Choosing, Chosen};
 use crate::audit::context::ladder;
-use crate::audit::counts::{Counted, count};
-use crate::audit::observe::{Observation, Told, observe};
+use crate::audit::counts::count;
+use crate::audit::observe::{Told, observe};
 use crate::audit::pack::Pack;
 use crate::audit::plan::Plan;
 use crate::audit::recording::{Recording, Speaker};
-use crate::audit::refine::{Refined, Search};
-use crate::audit::session::{Budget, Session, Step, weigh};
-use crate::audit::table::{Making, Shape, Table};
+use crate::audit::refine::Search;
+use crate::audit::session::{Budget, Session, Step};
+use crate::audit::table::{Making, Shape};
 use crate::audit::verdict::{Kind, Terms, Verdict};
+use crate::audit::warm;
 use crate::audit::words::{Audit, in_words};
 use crate::cli::args;
 use crate::cli::endpoint::EndpointArgs;
@@ -275,26 +274,16 @@ pub fn run(args: &Args) -> Result<()> {
     if let (0, Some(why)) = (session.process.requests(), failures.last()) {
         return Err(Error::Unfinished(format!("audit: {why}")));
     }
-    let long = |o: &&(usize, Observation)| table.probes[o.0].ids.len();
-    let repeated = match (verdict.verdict, session.observed.iter().max_by_key(long)) {
-        (Kind::Same, Some((probe, cold))) if in_time() => match ask(*probe) {
+    let mut repeated = None;
+    if let (Kind::Same, true, Some(cold)) = (verdict.verdict, in_time(), session.longest()) {
+        match warm::look(table, cold, ask) {
             Ok(warm) => {
-                // Once may be chance; only what is far is asked again.
-                let once = too_far(table, *probe, &warm);
-                let twice = once.and_then(|_| too_far(table, *probe, &ask(*probe).ok()?));
-                if let (Some(once), Some(twice)) = (once, twice) {
-                    let name = &table.probes[*probe].name;
-                    verdict = verdict.with(vec![warm_differs(name, once.min(twice))]);
-                }
-                apart(&cold.values, &warm.values)
+                repeated = warm.apart;
+                verdict = verdict.with(warm.differs.into_iter().collect());
             }
-            Err(failure) => {
-                failures.push(format!("again: {failure}"));
-                None
-            }
-        },
-        _ => None,
-    };
+            Err(failure) => failures.push(format!("again: {failure}")),
+        }
+    }
     let audit = Audit {
         // What was found out is not lost where this is not told.
         advertised: endpoint.context().ok().flatten(),
@@ -313,7 +302,7 @@ pub fn run(args: &Args) -> Result<()> {
         failures: &failures,
         seconds: begun.elapsed().as_secs_f64(),
     };
-    let object = as_json(&audit);
+    let object = audit.as_json();
     if let Some(dir) = &args.out {
         audit.write(dir, &object)?;
     }
@@ -323,34 +312,6 @@ pub fn run(args: &Args) -> Result<()> {
         out::print(&in_words(&audit))?;
     }
     ended(&verdict)
-}
-
-/// How much further from the reference than an honest engine may be, where it is.
-fn too_far(table: &Table, probe: usize, told: &Observation) -> Option<f64> {
-    let far = weigh(table, probe, told)?.far?[0].exp();
-    (far > 1.0).then_some(far)
-}
-
-/// A cache of prefixes that returns another state is warm the second time: what was near cold, is far twice.
-fn warm_differs(probe: &str, far: f64) -> Refined {
-    Refined {
-        name: "prefix-cache".to_owned(),
-        summary: "a prompt that was seen before meets another state: warm differs from cold"
-            .to_owned(),
-        evidence: format!(
-            "{probe}, put again twice, was {far:.1} times as far from the reference as an honest engine may be, and near it the first time"
-        ),
-    }
-}
-
-/// How far two answers to one probe are apart, nats on average.
-fn apart(first: &[(usize, f64)], again: &[(usize, f64)]) -> Option<f64> {
-    let pairs = first.iter().filter_map(|(place, x)| {
-        let same = again.iter().find(|(other, _)| other == place)?;
-        Some((x - same.1).abs())
-    });
-    let sizes: Vec<f64> = pairs.collect();
-    (!sizes.is_empty()).then(|| sizes.iter().sum::<f64>() / sizes.len() as f64)
 }
 
 /// Puts every probe once and writes what was told.
@@ -381,25 +342,6 @@ fn record(
         path.display(),
         table.probes.len()
     ))
-}
-
-fn as_json(audit: &Audit<'_>) -> serde_json::Value {
-    let mut object = json!(audit.verdict);
-    object["requests"] = audit.session.put.len().into();
-    object["tokens"] = audit.session.tokens.into();
-    object["seconds"] = audit.seconds.into();
-    object["weighed"] = audit.told.in_words().into();
-    object["terms"] = json!(audit.terms);
-    object["budget"] = json!(audit.budget);
-    object["model"] = json!(audit.model);
-    let findings: Vec<String> = audit.counted.iter().filter_map(Counted::finding).collect();
-    object["counts"] = json!(audit.counted);
-    object["choice"] = json!(audit.chosen);
-    object["repeated"] = json!(audit.repeated);
-    object["context"] = json!({"advertised": audit.advertised, "lengths": audit.rungs});
-    object["findings"] = findings.into();
-    object["failures"] = audit.failures.into();
-    object
 }
 
 fn ended(verdict: &Verdict) -> Result<()> {
