@@ -146,16 +146,3 @@ fn what_cannot_be_rounded_is_one_error_and_no_file() -> Test {
     );
     Ok(())
 }
-
-#[test]
-fn a_folder_is_refused_and_other_ways_are_named() -> Result<(), Box<dyn Error>> {
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/golden/llama31");
-    let folder = tempfile::tempdir()?;
-    let out = folder.path().join("out.gguf");
-    let error = quantize(source.as_ref(), StoredType::Q8_0, &out).unwrap_err();
-    let error = error.to_string();
-    assert!(error.contains("a Hugging Face folder"), "{error}");
-    assert!(error.contains("--fault weights=TYPE"), "{error}");
-    assert!(!out.exists());
-    Ok(())
-}

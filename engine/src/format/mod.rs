@@ -68,7 +68,7 @@ fn find_overlap<'a>(
 }
 
 /// A name from a file, fit for one line of a terminal: control characters escaped, cut after 100 characters.
-fn printable(text: &str) -> String {
+pub(crate) fn printable(text: &str) -> String {
     let mut shown = String::new();
     for c in text.chars().take(100) {
         // Also what reorders or hides text: zero-width and directional characters.

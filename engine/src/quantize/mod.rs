@@ -1,16 +1,22 @@
-//! Weights rounded to fewer bits: a GGUF file of a GGUF file.
+//! Weights rounded to fewer bits: a GGUF file of a GGUF file, or of a Hugging Face folder.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `blocks.rs` | blocks of 32 values |
 //! | `k.rs` | K-quants |
+//! | `folder.rs` | a folder as a GGUF file |
+//! | `metadata.rs` | its metadata, and whether they say what the folder says |
+//! | `tensors.rs` | its tensors |
 //!
-//! Metadata and tokenizer are copied as they are. A tensor that is no matrix, a norm, and the router of a mixture of
-//! experts stay as they are. Values are rounded as the formats define them; which of two near codes is taken is no part
-//! of a format, and need not be as llama.cpp has it.
+//! Of a GGUF file, metadata and tokenizer are copied as they are. A tensor that is no matrix, a norm, and the router of a
+//! mixture of experts stay as they are. Values are rounded as the formats define them; which of two near codes is taken is
+//! no part of a format, and need not be as llama.cpp has it.
 
 mod blocks;
+mod folder;
 mod k;
+mod metadata;
+mod tensors;
 
 use std::path::Path;
 
@@ -58,9 +64,45 @@ const TARGETS: &[Target] = {
     ]
 };
 
-/// The types that weights can be rounded to.
+/// Types that hold each value by itself.
+const FLOATS: &[Target] = {
+    use StoredType::{BF16, F16, F32};
+    const fn float(ty: StoredType, file_type: u32, quantize: fn(&[f32], &mut Vec<u8>)) -> Target {
+        Target {
+            ty,
+            file_type,
+            fallback: ty,
+            quantize,
+        }
+    }
+    &[
+        float(F32, 0, |row, out| {
+            out.extend(row.iter().flat_map(|v| v.to_le_bytes()));
+        }),
+        float(BF16, 32, |row, out| {
+            let rounded = row.iter().map(|v| half::bf16::from_f32(*v));
+            out.extend(rounded.flat_map(half::bf16::to_le_bytes));
+        }),
+        float(F16, 1, |row, out| {
+            let rounded = row.iter().map(|v| half::f16::from_f32(*v));
+            out.extend(rounded.flat_map(half::f16::to_le_bytes));
+        }),
+    ]
+};
+
+/// The types of blocks that weights can be rounded to.
 pub fn types() -> impl Iterator<Item = StoredType> {
     TARGETS.iter().map(|t| t.ty)
+}
+
+/// The types that [`quantize`] writes: those of [`types`], and floats.
+pub fn written_types() -> impl Iterator<Item = StoredType> {
+    FLOATS.iter().chain(TARGETS).map(|t| t.ty)
+}
+
+/// How a type is written.
+fn target_of(ty: StoredType) -> Option<&'static Target> {
+    FLOATS.iter().chain(TARGETS).find(|t| t.ty == ty)
 }
 
 /// Appends a row in type `ty`, one of [`types`]; its length is a whole number of blocks.
@@ -97,29 +139,22 @@ pub struct Quantized {
 /// Rows that pass together.
 const ROWS: usize = 256;
 
-/// Writes the GGUF file `source` (of a split set, the first) to `out` with its matrices in `ty`. Runs on the current
-/// rayon pool.
+/// Writes the GGUF file `source` (of a split set, the first) or a Hugging Face folder to the GGUF file `out`, with its
+/// matrices in `ty`. Runs on the current rayon pool.
 ///
 /// # Errors
-/// A source that is no GGUF file of F32, F16 and BF16, weights that are not finite, a type that weights cannot be
-/// rounded to, and what the file system says.
+/// A GGUF file of other types than F32, F16 and BF16; a folder whose model GGUF has no place for, or whose tokenizer has no
+/// name there; weights that are not finite, a type that is not written, and what the file system says.
 pub fn quantize(source: &Path, ty: StoredType, out: &Path) -> Result<Quantized> {
     let file = source.display().to_string();
-    let target = TARGETS.iter().find(|t| t.ty == ty).ok_or_else(|| {
-        let names: Vec<_> = types().map(StoredType::name).collect();
+    let target = target_of(ty).ok_or_else(|| {
+        let names: Vec<_> = written_types().map(StoredType::name).collect();
         let expected = format!("one of {}", names.join(", "));
         Error::input("quantize", "type", ty, expected)
     })?;
     let checkpoint = Checkpoint::open(source)?;
     let Config::Gguf(metadata) = &checkpoint.config else {
-        let expected = "a GGUF file (llama.cpp's convert_hf_to_gguf.py makes one of a folder; --fault weights=TYPE \
-                        rounds a folder's weights in memory)";
-        return Err(Error::input(
-            file,
-            "model",
-            "a Hugging Face folder",
-            expected,
-        ));
+        return folder::quantize(checkpoint, target, out);
     };
     let alignment = match metadata.get("general.alignment") {
         Some(&Value::Unsigned(n)) => usize::try_from(n).unwrap_or(32),
@@ -154,17 +189,10 @@ pub fn quantize(source: &Path, ty: StoredType, out: &Path) -> Result<Quantized> 
         if done.from == done.to {
             return sink(&t.data);
         }
-        convert(t, done.to, &mut done.squares, sink)?;
-        if done.squares.iter().all(|s| s.is_finite()) {
-            return Ok(());
-        }
-        let found = format!("values that {} cannot hold", done.to);
-        Err(Error::input(
-            &file,
-            format!("tensor {}", t.name),
-            found,
-            "finite values of moderate size",
-        ))
+        let cols = t.shape.last().copied().unwrap_or(1);
+        let rows = t.shape[..t.shape.len() - 1].iter().product();
+        let row = |r: usize, to: &mut [f32]| t.ty.unpack_part(&t.data, cols, r, 0, to);
+        pack(&file, done, [rows, cols], row, sink)
     })?;
     Ok(Quantized {
         tensors: done,
@@ -175,10 +203,7 @@ pub fn quantize(source: &Path, ty: StoredType, out: &Path) -> Result<Quantized> 
 /// What is to become of a tensor.
 fn plan(file: &str, t: &Tensor, target: &Target) -> Result<Done> {
     let float = matches!(t.ty, StoredType::F32 | StoredType::F16 | StoredType::BF16);
-    let stays = t.shape.len() < 2
-        || !t.name.ends_with(".weight")
-        || t.name.ends_with("_norm.weight")
-        || t.name.ends_with("ffn_gate_inp.weight");
+    let stays = stays(&t.name, t.shape.len());
     let cols = t.shape.last().copied().unwrap_or(1);
     let fits = |ty: StoredType| cols.is_multiple_of(ty.info().block);
     let to = match () {
@@ -201,26 +226,32 @@ fn plan(file: &str, t: &Tensor, target: &Target) -> Result<Done> {
     })
 }
 
-/// Gives `sink` the tensor in type `to`, some rows at a time.
-fn convert(
-    t: &Tensor,
-    to: StoredType,
-    squares: &mut [f64; 2],
+/// Whether a tensor of this name and number of dimensions keeps its precision: no matrix, a norm, a router.
+fn stays(name: &str, dimensions: usize) -> bool {
+    dimensions < 2
+        || !name.ends_with(".weight")
+        || name.ends_with("_norm.weight")
+        || name.ends_with("ffn_gate_inp.weight")
+}
+
+/// Gives `sink` a tensor of [rows, cols] in the type that `done` has for it, some rows at a time; `row` unpacks one.
+///
+/// # Errors
+/// Values that the type cannot hold.
+fn pack(
+    file: &str,
+    done: &mut Done,
+    [rows, cols]: [usize; 2],
+    row: impl Fn(usize, &mut [f32]) + Sync,
     sink: &mut dyn FnMut(&[u8]) -> Result<()>,
 ) -> Result<()> {
-    let cols = t.shape.last().copied().unwrap_or(1);
-    let rows: usize = t.shape[..t.shape.len() - 1].iter().product();
-    let one = |row: usize| {
+    let to = done.to;
+    let one = |r: usize| {
         let (mut before, mut after) = (vec![0.0; cols], vec![0.0; cols]);
-        t.ty.unpack_part(&t.data, cols, row, 0, &mut before);
+        row(r, &mut before);
         let mut out = Vec::new();
-        match TARGETS.iter().find(|t| t.ty == to) {
-            Some(target) => (target.quantize)(&before, &mut out),
-            None => out.extend(
-                before
-                    .iter()
-                    .flat_map(|v| half::f16::from_f32(*v).to_le_bytes()),
-            ),
+        if let Some(target) = target_of(to) {
+            (target.quantize)(&before, &mut out);
         }
         to.unpack(&out, &mut after);
         let mut squares = [0.0f64; 2];
@@ -236,9 +267,22 @@ fn convert(
             .map(one)
             .collect();
         for (bytes, s) in part {
-            squares.iter_mut().zip(s).for_each(|(all, s)| *all += s);
+            done.squares
+                .iter_mut()
+                .zip(s)
+                .for_each(|(all, s)| *all += s);
             sink(&bytes)?;
         }
     }
-    Ok(())
+    if done.squares.iter().all(|s| s.is_finite()) {
+        return Ok(());
+    }
+    let found = format!("values that {to} cannot hold");
+    let field = format!("tensor {}", done.name);
+    Err(Error::input(
+        file,
+        field,
+        found,
+        "finite values of moderate size",
+    ))
 }

@@ -11,17 +11,18 @@ use super::vocab::{Kind, Spelling, Vocab, byte_token};
 use crate::format::gguf::{Array, Metadata, Value};
 use crate::{Error, Result};
 
-const MODEL: &str = "tokenizer.ggml.model";
-const PRE: &str = "tokenizer.ggml.pre";
-const TOKENS: &str = "tokenizer.ggml.tokens";
-const TYPES: &str = "tokenizer.ggml.token_type";
-const SCORES: &str = "tokenizer.ggml.scores";
-const MERGES: &str = "tokenizer.ggml.merges";
-const EOS: &str = "tokenizer.ggml.eos_token_id";
-const BOS: &str = "tokenizer.ggml.bos_token_id";
-const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
-const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
-const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
+pub(super) const MODEL: &str = "tokenizer.ggml.model";
+pub(super) const PRE: &str = "tokenizer.ggml.pre";
+pub(super) const TOKENS: &str = "tokenizer.ggml.tokens";
+pub(super) const TYPES: &str = "tokenizer.ggml.token_type";
+pub(super) const SCORES: &str = "tokenizer.ggml.scores";
+pub(super) const MERGES: &str = "tokenizer.ggml.merges";
+pub(super) const EOS: &str = "tokenizer.ggml.eos_token_id";
+pub(super) const BOS: &str = "tokenizer.ggml.bos_token_id";
+pub(super) const PADDING: &str = "tokenizer.ggml.padding_token_id";
+pub(super) const UNKNOWN: &str = "tokenizer.ggml.unknown_token_id";
+pub(super) const ADD_BOS: &str = "tokenizer.ggml.add_bos_token";
+pub(super) const ADD_SPACE: &str = "tokenizer.ggml.add_space_prefix";
 
 /// Tokens that llama.cpp takes for the end of a turn by their text, and so for structure, whatever their type.
 pub(crate) const TURN_ENDS: &[&str] = &[

@@ -13,18 +13,18 @@ use crate::{Error, Result};
 
 /// The parts of the file. What is null or absent is not there.
 #[derive(Deserialize)]
-struct File {
+pub(super) struct File {
     #[serde(default)]
     added_tokens: Vec<Added>,
     #[serde(default)]
-    normalizer: Value,
+    pub(super) normalizer: Value,
     #[serde(default)]
-    pre_tokenizer: Value,
+    pub(super) pre_tokenizer: Value,
     #[serde(default)]
     post_processor: Value,
     #[serde(default)]
     decoder: Value,
-    model: Model,
+    pub(super) model: Model,
 }
 
 #[derive(Deserialize)]
@@ -43,9 +43,9 @@ struct Added {
 }
 
 #[derive(Deserialize)]
-struct Model {
+pub(super) struct Model {
     r#type: Option<String>,
-    unk_token: Option<String>,
+    pub(super) unk_token: Option<String>,
     continuing_subword_prefix: Option<String>,
     end_of_word_suffix: Option<String>,
     #[serde(default)]
@@ -53,11 +53,11 @@ struct Model {
     #[serde(default)]
     byte_fallback: bool,
     #[serde(default)]
-    ignore_merges: bool,
+    pub(super) ignore_merges: bool,
     #[serde(default)]
     vocab: Ids,
     #[serde(default)]
-    merges: Vec<Merge>,
+    pub(super) merges: Vec<Merge>,
 }
 
 /// `vocab` of a BPE model; of another model it has another shape, and the error is about the model's type.
@@ -77,7 +77,7 @@ impl Default for Ids {
 /// `"a b"` in older files, `["a", "b"]` in newer ones.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Merge {
+pub(super) enum Merge {
     Pair(String, String),
     Line(String),
 }
@@ -232,6 +232,23 @@ fn vocabulary(file: &str, parts: &File, spelling: Spelling) -> Result<Vocab> {
     Ok(vocab)
 }
 
+/// Merges in either spelling.
+pub(super) fn pairs(file: &str, merges: &[Merge]) -> Result<Vec<(String, String)>> {
+    let pair = |(i, merge): (usize, &Merge)| match merge {
+        Merge::Pair(a, b) => Ok((a.clone(), b.clone())),
+        Merge::Line(line) => match line.split_once(' ') {
+            Some((a, b)) => Ok((a.to_owned(), b.to_owned())),
+            None => Err(Error::input(
+                file,
+                format_args!("model.merges[{i}]"),
+                format_args!("{line:?}"),
+                "two tokens with a space between",
+            )),
+        },
+    };
+    merges.iter().enumerate().map(pair).collect()
+}
+
 /// Puts the crate's tokenizer together, special tokens being text.
 fn assemble(file: &str, parts: File, vocab: &Vocab) -> Result<tokenizers::Tokenizer> {
     let Model {
@@ -260,22 +277,7 @@ fn assemble(file: &str, parts: File, vocab: &Vocab) -> Result<tokenizers::Tokeni
             "a token",
         ));
     }
-    let merges = merges
-        .into_iter()
-        .enumerate()
-        .map(|(i, merge)| match merge {
-            Merge::Pair(a, b) => Ok((a, b)),
-            Merge::Line(line) => match line.split_once(' ') {
-                Some((a, b)) => Ok((a.to_owned(), b.to_owned())),
-                None => Err(Error::input(
-                    file,
-                    format_args!("model.merges[{i}]"),
-                    format_args!("{line:?}"),
-                    "two tokens with a space between",
-                )),
-            },
-        })
-        .collect::<Result<Vec<_>>>()?;
+    let merges = pairs(file, &merges)?;
     let (fuse_unk, byte_fallback, ignore_merges) = (
         parts.model.fuse_unk,
         parts.model.byte_fallback,
@@ -382,9 +384,9 @@ fn spelling(file: &str, parts: &File) -> Result<Spelling> {
 }
 
 /// The `type`s of a component and of those in it.
-fn types(component: &Value) -> Vec<&str> {
+pub(super) fn types(component: &Value) -> Vec<&str> {
     let mut names: Vec<&str> = component["type"].as_str().into_iter().collect();
-    for list in ["decoders", "pretokenizers", "processors"] {
+    for list in ["decoders", "normalizers", "pretokenizers", "processors"] {
         names.extend(
             component[list]
                 .as_array()

@@ -5,6 +5,7 @@
 //! | `hf.rs` | `tokenizer.json`: ids as Hugging Face's `tokenizers` gives them |
 //! | `patterns.rs` | its regular expressions, checked |
 //! | `gguf.rs` | GGUF metadata: ids as llama.cpp gives them |
+//! | `to_gguf.rs` | the keys of a GGUF file from a `tokenizer.json` |
 //! | `pre.rs` | the table of pre-tokenizers that GGUF files name |
 //! | `bpe.rs`, `spm.rs` | merging by rank, merging by score |
 //! | `partition.rs` | tokens matched in text before merging |
@@ -18,6 +19,7 @@ mod partition;
 mod patterns;
 mod pre;
 mod spm;
+mod to_gguf;
 mod vocab;
 
 use crate::Result;

@@ -5,7 +5,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use super::super::{StoredType, tensor_bytes};
-use super::{Bytes, Cursor, MAGIC, name};
+use super::{Array, Bytes, Cursor, MAGIC, Value, name};
 use crate::{Error, Result};
 
 /// A key with its value as the file has them, bytes and all.
@@ -19,14 +19,64 @@ pub struct Pair {
 impl Pair {
     /// A 32-bit unsigned number.
     pub fn u32(key: &str, value: u32) -> Self {
-        let mut bytes = (key.len() as u64).to_le_bytes().to_vec();
-        bytes.extend(key.as_bytes());
-        bytes.extend(4u32.to_le_bytes());
-        bytes.extend(value.to_le_bytes());
+        Self::new(key, &Value::Unsigned(value.into()))
+    }
+
+    /// A value of any kind; numbers in 32 bits, as the readers of nearly all keys want them.
+    pub fn new(key: &str, value: &Value) -> Self {
+        let mut bytes = Vec::new();
+        string(key, &mut bytes);
+        let at = bytes.len();
+        bytes.extend([0; 4]);
+        let ty: u32 = match value {
+            Value::Unsigned(n) => number(4, &(*n as u32).to_le_bytes(), &mut bytes),
+            Value::Signed(n) => number(5, &(*n as i32).to_le_bytes(), &mut bytes),
+            Value::Float(x) => number(6, &(*x as f32).to_le_bytes(), &mut bytes),
+            Value::Bool(b) => number(7, &[u8::from(*b)], &mut bytes),
+            Value::Str(s) => {
+                string(s, &mut bytes);
+                8
+            }
+            Value::Array(array) => {
+                list(array, &mut bytes);
+                9
+            }
+        };
+        bytes[at..at + 4].copy_from_slice(&ty.to_le_bytes());
         Self {
             key: key.into(),
             bytes,
         }
+    }
+}
+
+fn number(ty: u32, value: &[u8], out: &mut Vec<u8>) -> u32 {
+    out.extend(value);
+    ty
+}
+
+fn string(s: &str, out: &mut Vec<u8>) {
+    out.extend((s.len() as u64).to_le_bytes());
+    out.extend(s.as_bytes());
+}
+
+/// Type, length and elements of an array.
+fn list(array: &Array, out: &mut Vec<u8>) {
+    let (ty, len): (u32, usize) = match array {
+        Array::Unsigned(v) => (4, v.len()),
+        Array::Signed(v) => (5, v.len()),
+        Array::Float(v) => (6, v.len()),
+        Array::Bool(v) => (7, v.len()),
+        Array::Str(v) => (8, v.len()),
+    };
+    out.extend(ty.to_le_bytes());
+    out.extend((len as u64).to_le_bytes());
+    match array {
+        Array::Unsigned(v) => out.extend(v.iter().flat_map(|n| (*n as u32).to_le_bytes())),
+        Array::Signed(v) => out.extend(v.iter().flat_map(|n| (*n as i32).to_le_bytes())),
+        Array::Float(v) => out.extend(v.iter().flat_map(|x| (*x as f32).to_le_bytes())),
+        Array::Bool(v) => out.extend(v.iter().map(|b| u8::from(*b))),
+        Array::Str(v) => v.iter().for_each(|s| string(s, out)),
     }
 }
 
