@@ -260,23 +260,45 @@ pub const GREEDY: f64 = 0.1;
 /// Probability that a token comes for no reason that is known.
 pub const ASTRAY: f64 = 0.01;
 
-/// Log probability of an answer's choices under each hypothesis.
-pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Vec<f64> {
+/// A choice with less than this probability is a miss.
+const UNLIKELY: f64 = 0.05;
+
+/// What an answer's choices are under each hypothesis.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Likelihood {
+    /// Log probabilities of all of them.
+    pub logs: Vec<f64>,
+    /// Choices that an honest engine would not make.
+    pub misses: Vec<usize>,
+    /// Choices.
+    pub places: usize,
+}
+
+/// How likely an answer's choices are under each hypothesis. Where a fault leads the model astray, logits of honest engines are off by more,
+/// as their log probabilities are.
+pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Likelihood {
     let p = &table.probes[probe];
-    let of = |row: &Vec<Vec<f32>>| {
-        let places = choices.iter().enumerate().map(|(j, choice)| {
+    let mut all = Likelihood {
+        places: choices.len(),
+        ..Likelihood::default()
+    };
+    for (row, noise) in table.predicted.iter().zip(&table.noise) {
+        let (mut log, mut misses) = (0.0, 0);
+        for (j, choice) in choices.iter().enumerate() {
             let start = p.tail_start(j);
             let tail = &row[probe][start..start + p.tail[j].len()];
             let best = tail.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let weight = |l: f32| (f64::from(l - best) / GREEDY).exp();
+            let weight = |l: f32| (f64::from(l - best) / (GREEDY * noise.max(1.0))).exp();
             let sum: f64 = tail.iter().map(|l| weight(*l)).sum();
             let share = choice.map_or(0.0, |k| weight(tail[k]) / sum);
+            misses += usize::from(share < UNLIKELY);
             let astray = ASTRAY / (tail.len() + 1) as f64;
-            ((1.0 - ASTRAY) * share + astray).ln()
-        });
-        places.sum()
-    };
-    table.predicted.iter().map(of).collect()
+            log += ((1.0 - ASTRAY) * share + astray).ln();
+        }
+        all.logs.push(log);
+        all.misses.push(misses);
+    }
+    all
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ impl<'a> Plan<'a> {
                 break;
             }
         }
-        let logs = likelihood(self.table, probe, &choices);
+        let logs = likelihood(self.table, probe, &choices).logs;
         logs[g] - logs[h]
     }
 }

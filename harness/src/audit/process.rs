@@ -9,6 +9,7 @@ use rayon::prelude::*;
 
 use crate::audit::evidence::{Seen, tail};
 use crate::audit::hypothesis::Hypothesis;
+use crate::audit::observe::Likelihood;
 use crate::audit::table::Table;
 use crate::backend::sample::log_sum_exp;
 
@@ -33,6 +34,9 @@ const NEARLY: f64 = 1.5;
 /// .. and so much less than what sound leaves unexplained, is explained: the noise of a model that is far astray is known from a few
 /// texts.
 const CLOSER: f64 = 5.0;
+
+/// Share of an answer's tokens that an honest engine chooses otherwise, without a near tie.
+const MISSES: f64 = 0.02;
 
 /// Share of numbers that were told though a hypothesis leaves no room for them: that may be a fault of counting.
 pub const UNTOLD: f64 = 0.02;
@@ -151,15 +155,45 @@ impl Evidence {
         }
     }
 
-    /// Of an answer's text, by its log probability under each hypothesis.
-    pub fn of_choices(likelihood: &[f64]) -> Self {
-        let row = |g: &f64| likelihood.iter().map(|h| g - h).collect();
+    /// Of an answer's text, by its likelihood under each hypothesis. Too far is what misses more often than honest engines do.
+    pub fn of_choices(likelihood: &Likelihood) -> Self {
+        let logs = &likelihood.logs;
+        let row = |g: &f64| logs.iter().map(|h| g - h).collect();
+        let far = likelihood.misses.iter().map(|misses| {
+            let p = at_least(*misses, likelihood.places, MISSES);
+            SPREAD * quantile(p)
+        });
         Self {
-            ratios: likelihood.iter().map(row).collect(),
-            far: None,
+            ratios: logs.iter().map(row).collect(),
+            far: Some(far.collect()),
             divergence: None,
         }
     }
+}
+
+/// Probability of `k` or more of `n` at a rate.
+fn at_least(k: usize, n: usize, rate: f64) -> f64 {
+    let mut term = (1.0 - rate).powi(n as i32);
+    let mut below = 0.0;
+    for i in 0..k.min(n + 1) {
+        below += term;
+        term *= (n - i) as f64 / (i + 1) as f64 * rate / (1.0 - rate);
+    }
+    (1.0 - below).clamp(1e-12, 1.0)
+}
+
+/// Where the tail of Student's distribution has this probability.
+fn quantile(p: f64) -> f64 {
+    let (mut low, mut high) = (-1e3, 1e5);
+    for _ in 0..80 {
+        let middle = 0.5 * (low + high);
+        if tail(middle) > p {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
 }
 
 impl Process {
@@ -234,7 +268,7 @@ impl Process {
         self.surprise.iter().map(|r| r[0].min(r[f])).sum()
     }
 
-    /// Whether most requests are as near to `h` as honest engines would be, or nearly, where sound is far. True where no numbers were
+    /// Whether most requests are as near to `h` as honest engines would be, or nearly, where sound is far. True where nothing was
     /// told.
     pub fn fits(&self, h: usize) -> bool {
         let fits = |far: &Vec<f64>| {
@@ -326,4 +360,37 @@ impl Process {
 /// Log of the ratio of a mixture, sound but for a share with fault `f`, to `h` in one request.
 fn mixture(ratios: &[Vec<f64>], f: usize, share: f64, h: usize) -> f64 {
     log_sum_exp(&[(1.0 - share).ln() + ratios[0][h], share.ln() + ratios[f][h]])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_misses_is_far_from_what_predicts_otherwise() {
+        // scipy.stats.binom.sf(k - 1, 8, 0.02)
+        for (k, p) in [(0, 1.0), (1, 0.149_236), (2, 0.010_338_7), (9, 1e-12)] {
+            assert!((at_least(k, 8, 0.02) / p - 1.0).abs() < 1e-3, "{k}");
+        }
+        for p in [0.9, 0.5, 0.15, 0.01, 1e-6] {
+            assert!((tail(quantile(p)) / p - 1.0).abs() < 1e-3, "{p}");
+        }
+        let seen = Evidence::of_choices(&Likelihood {
+            logs: vec![-0.1, -30.0],
+            misses: vec![0, 4],
+            places: 8,
+        });
+        let far = seen.far.unwrap_or_default();
+        assert!(far[0] < 0.0 && far[1] > 1.0, "{far:?}");
+        // One answer that misses on all accounts, again and again, is something that nobody has thought of.
+        let mut process = Process::new(2);
+        for _ in 0..6 {
+            process.take(Evidence::of_choices(&Likelihood {
+                logs: vec![-20.0, -20.0],
+                misses: vec![2, 2],
+                places: 8,
+            }));
+        }
+        assert!(process.survivors(0.01).is_empty());
+    }
 }
