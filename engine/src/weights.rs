@@ -8,7 +8,7 @@
 //! | `scaled.rs` | factors that are tensors of their own |
 //! | `rounded.rs` | weights with fewer bits in memory |
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::Result;
 use crate::format::checkpoint::Checkpoint;
@@ -85,6 +85,30 @@ impl Weight {
     /// Stored type.
     pub fn ty(&self) -> StoredType {
         self.ty
+    }
+
+    /// How it is stored, in words: `FP8 E4M3 in blocks of 128 x 128`, `int4 in groups of 32`, `BF16`.
+    pub fn stored_as(&self) -> String {
+        use StoredType::{F4_E2M1, F8_E4M3, F8_E5M2, I8, PACKED_I4, PACKED_I8};
+        let name = match self.ty {
+            F8_E4M3 => "FP8 E4M3",
+            F8_E5M2 => "FP8 E5M2",
+            F4_E2M1 => "MXFP4",
+            PACKED_I4 => "int4",
+            I8 | PACKED_I8 => "int8",
+            ty => ty.name(),
+        };
+        let shared = self.scales.as_ref().map(|s| match s.block() {
+            (rows, cols) if rows > 1 && cols > 1 && rows >= self.rows && cols >= self.cols => {
+                ", one scale a matrix".to_owned()
+            }
+            (1, cols) if cols < self.cols || self.ty == F4_E2M1 => {
+                format!(" in groups of {cols}")
+            }
+            (1, _) | (_, 1) => ", one scale an output".to_owned(),
+            (rows, cols) => format!(" in blocks of {rows} x {cols}"),
+        });
+        format!("{name}{}", shared.unwrap_or_default())
     }
 
     /// What activations are multiplied as.
@@ -181,6 +205,23 @@ impl LayerWeights {
 }
 
 impl Weights {
+    /// How matrices are stored ([`Weight::stored_as`]), and how many so, most bytes first.
+    pub fn stored_as(&self) -> Vec<(String, usize)> {
+        let mut kinds = BTreeMap::<String, (u64, usize)>::new();
+        let layers = self.layers.iter().flat_map(|l| {
+            let (dense, routed) = l.matrices();
+            dense.into_iter().chain(routed)
+        });
+        for w in layers.chain([&self.embedding, &self.head]) {
+            let kind = kinds.entry(w.stored_as()).or_default();
+            kind.0 += w.stored_bytes();
+            kind.1 += 1;
+        }
+        let mut kinds: Vec<_> = kinds.into_iter().collect();
+        kinds.sort_by_key(|(_, (bytes, _))| std::cmp::Reverse(*bytes));
+        kinds.into_iter().map(|(name, (_, n))| (name, n)).collect()
+    }
+
     /// Finds every weight that `spec` needs and checks its shape.
     ///
     /// # Errors

@@ -513,6 +513,31 @@ fn faults_of_a_model_are_those_that_change_it() -> Test {
     Ok(())
 }
 
+/// How weights are stored is named: the type, and what shares a scale.
+#[test]
+fn show_names_the_stored_types() -> Test {
+    let dir = tempfile::tempdir()?;
+    for (name, stored) in [
+        ("fp8_deepseek_v3", "FP8 E4M3 in blocks of 24 x 40: "),
+        ("fp8_tensor", "FP8 E4M3, one scale a matrix: 28"),
+        ("fbgemm_llama4", "FP8 E4M3, one scale an output: "),
+        ("ct_fp8", "FP8 E4M3, one scale an output: "),
+        ("ct_int", "int4 in groups of 8: 7"),
+        ("gpt_oss_mxfp4", "MXFP4 in groups of 32: 32"),
+        ("llama31", "BF16: "),
+    ] {
+        let model = scout().join("..").join(name);
+        let (out, _) = ends(
+            0,
+            fathom(dir.path(), &["show", model.to_str().ok_or("path")?]),
+        )?;
+        let line = out.lines().find(|l| l.trim_start().starts_with("matrices"));
+        let line = line.ok_or("no line of matrices")?;
+        assert!(line.contains(stored), "{name}: {line}");
+    }
+    Ok(())
+}
+
 /// Through the command: a file of the golden checkpoint that answers as the original does, nearly.
 #[test]
 fn quantize_writes_a_file_that_says_nearly_the_same() -> Test {

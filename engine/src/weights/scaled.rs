@@ -49,6 +49,11 @@ impl BlockScales {
         &self.data
     }
 
+    /// Rows and columns that share a factor.
+    pub(super) fn block(&self) -> (usize, usize) {
+        self.block
+    }
+
     pub(super) fn view(&self) -> Scales<'_> {
         Scales {
             ty: self.ty,

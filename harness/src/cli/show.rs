@@ -61,6 +61,9 @@ fn show_model(model: &Model) -> Result<()> {
         vec!["weights".to_owned(), show_bytes(model.weight_bytes())],
         vec!["cache".to_owned(), cache(model)],
     ];
+    let stored = model.weights.stored_as().into_iter();
+    let stored: Vec<_> = stored.map(|(kind, n)| format!("{kind}: {n}")).collect();
+    facts.push(vec!["matrices".to_owned(), stored.join("; ")]);
     let outside = describe::outside(spec).into_iter();
     facts.extend(outside.map(|(name, words)| vec![name.to_owned(), words]));
     let unused = unused(&model.weights.unused);
@@ -70,7 +73,7 @@ fn show_model(model: &Model) -> Result<()> {
     if let Config::Hf(config) = &model.checkpoint.config
         && let Some(note) = not_rounded(config)
     {
-        facts.push(vec!["stored".to_owned(), note]);
+        facts.push(vec!["deployed".to_owned(), note]);
     }
     if let Config::Gguf(_) = model.checkpoint.config
         && let Some(implied) = implied_by_gguf(&spec.family)
