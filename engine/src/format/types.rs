@@ -116,7 +116,8 @@ stored_types! {
 
 /// Types that ggml or ik_llama.cpp has and this table has not in GGUF files: only for the names in messages. Of those for
 /// weights none has a reference to be held against: ik_llama.cpp (8337e4cd) has no `dequantize_row` for BF16_R16, that of
-/// MXFP4_R8 goes on behind the end of its rows, and those of IQ1_BN and IQ2_BN (BitNet's) leave out the scale of the row.
+/// MXFP4_R8 goes on behind the end of its rows, and those of IQ1_BN and IQ2_BN leave out the scale of the row. IQ2_BN_R4, whose
+/// has it, is left out with them: these three hold the ternary weights of BitNet alone, whose architecture is no family here.
 const NOT_READ: &[(u32, &str)] = &[
     (9, "Q8_1"),
     (24, "I8"),
