@@ -58,6 +58,25 @@ const TINY_AYA: Cut = Cut::Lines(
 const DEEPSEEK3: Cut = Cut::Lines(
     "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}\\~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+[\\r\\n]*|\\s*[\\r\\n]+|\\s+",
 );
+// DeepSeek V3's, where line breaks stand alone.
+const SPARK: Cut = Cut::Words(
+    "[!\"#$%&'()*+,\\-./:;<=>?@\\[\\\\\\]^_`{|}\\~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+| ?[\\p{P}\\p{S}]+|[\\r\\n]|\\s+",
+);
+const YOUTU_SCRIPTS: Cut = Cut::At(
+    "[\u{AC00}-\u{D7A3}\u{3131}-\u{318E}]+|[\u{FF01}\u{2026}\u{201C}\u{201D}\u{2018}\u{2019}\u{2014}\u{FF1A}\u{FF1B}\u{FF0C}\u{3001}-\u{303F}\u{FE30}-\u{FE4F}]+|[\u{3105}-\u{312F}]+|[\u{4E00}-\u{9FA5}\u{3040}-\u{309F}\u{30A0}-\u{30FF}]+",
+);
+// As TINY_AYA, digit by digit.
+const YOUTU: Cut = Cut::Lines(
+    r"[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+(?:'[sStTmMdD]|'[rR][eE]|'[vV][eE]|'[lL][lL])?|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+",
+);
+// Han characters, then words of the others; one class of letters, and no marks.
+const KIMI: Cut = Cut::Lines(
+    r"[\u{3400}-\u{4DBF}\u{4E00}-\u{9FFF}\u{F900}-\u{FAFF}\u{20000}-\u{2A6DF}\u{2A700}-\u{2EBEF}\u{2F800}-\u{2FA1F}]+|[^\r\n\p{L}\p{N}]?[\p{L}--[\u{3400}-\u{4DBF}\u{4E00}-\u{9FFF}\u{F900}-\u{FAFF}\u{20000}-\u{2A6DF}\u{2A700}-\u{2EBEF}\u{2F800}-\u{2FA1F}]]+(?:'[sStTmMdD]|'[rR][eE]|'[vV][eE]|'[lL][lL])?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+",
+);
+const AFMOE_SCRIPTS: Cut = Cut::At(
+    "[\u{4E00}-\u{9FFF}\u{3400}-\u{4DBF}\u{F900}-\u{FAFF}\u{3040}-\u{309F}\u{30A0}-\u{30FF}\u{FF65}-\u{FF9F}\u{2F00}-\u{2FDF}\u{E40}-\u{E7F}\u{E80}-\u{EFF}\u{1780}-\u{17FF}\u{1000}-\u{109F}\u{AA60}-\u{AA7F}\u{A9E0}-\u{A9FF}\u{AC00}-\u{D7AF}\u{1100}-\u{11FF}]+",
+);
+const CHAMELEON_MARKS: Cut = Cut::At(r"[\p{P}!-/:-@\[-`{-\~]");
 const EXAONE_MOE: Cut = Cut::Lines(
     r"'[sStTmMdD]|'[rR][eE]|'[vV][eE]|'[lL][lL]|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+",
 );
@@ -113,6 +132,13 @@ static TABLE: &[Row] = &[
     row(&["deepseek-llm"], &[BREAK, DEEPSEEK_LETTERS, DEEPSEEK_MARKS, Cut::At(r"\s+$"), HAN_HANGUL, Cut::At(r"\p{N}+")]),
     row(&["deepseek-coder"], &[BREAK, Cut::At(r"\s?\p{L}+"), Cut::At(r"\s?\p{P}+"), HAN_HANGUL, DIGIT]),
     row(&["deepseek-v3", "hunyuan-dense", "joyai-llm", "hy_v4"], &[DIGITS_3, KANA_HAN, DEEPSEEK3]),
+    row(&["spark2_5"], &[DIGITS_3, KANA_HAN, SPARK, DIGIT]),
+    row(&["afmoe"], &[Cut::Thousands, AFMOE_SCRIPTS, DEEPSEEK3]),
+    row(&["kimi-k2"], &[KIMI]),
+    Row { ignore_merges: true, ..row(&["youtu"], &[YOUTU_SCRIPTS, YOUTU]) },
+    row(&["superbpe"], &[Cut::At(r"\p{N}+"), Cut::Thousands]),
+    Row { add_bos: true, ..row(&["chameleon"], &[Cut::At("<sentinel:[0-9]+>"), Cut::At("IMGIMG[A-I]{1,4}Z"), Cut::At("[\t\n]|    |  "),
+        DIGIT, CHAMELEON_MARKS, GPT2]) },
     row(&["falcon"], &[Cut::At(r"[\p{P}\$\+<=>\^\~\|`]+"), GPT2, Cut::At("[0-9][0-9][0-9]")]),
     row(&["poro-chat", "bloom", "gpt3-finnish"], &[BLOOM]),
     row(&["viking"], &[BLOOM, DIGIT]),
@@ -292,6 +318,21 @@ mod tests {
         names.sort();
         names.dedup();
         assert_eq!(names.len(), n);
+    }
+
+    /// Whole, these give the nasty text the ids that llama.cpp b11549 gives it (`tests/golden/check_pre.py`).
+    #[test]
+    fn names_that_only_llama_cpp_has() {
+        for (name, text, expected) in [
+            ("kimi-k2", "漢字abc'S 12345", "漢字|abc'S| |123|45"),
+            ("superbpe", "ab 1234567 c", "ab |1|234|567| c"),
+            ("afmoe", "x1234", "x|1|234"),
+            ("spark2_5", "a\n\nb 12", "a|\n|\n|b| |1|2"),
+            ("youtu", "가각a12", "가각|a|1|2"),
+            ("chameleon", "a12!b", "a|1|2|!|b"),
+        ] {
+            assert_eq!(words(name, text).join("|"), expected, "{name}");
+        }
     }
 
     #[test]
