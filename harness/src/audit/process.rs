@@ -66,6 +66,8 @@ pub struct Process {
     history: Vec<Vec<f64>>,
     /// Per request and hypothesis: log of the distance in distances that are honest; nothing where no number was told.
     far: Vec<Vec<f64>>,
+    /// Of each hypothesis that rounds: log of the ratio of its direction to none, over all requests.
+    direction: Vec<f64>,
     /// Mean divergence of each request from sound.
     divergence: Vec<f64>,
 }
@@ -77,6 +79,8 @@ pub struct Evidence {
     pub ratios: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the distance from it in distances that are honest.
     pub far: Option<Vec<f64>>,
+    /// Of each hypothesis that rounds: log of the ratio of its direction to none, where both may be off by what other programs differ by.
+    pub direction: Vec<f64>,
     /// Divergence from sound, nats a token.
     pub divergence: Option<f64>,
 }
@@ -148,10 +152,18 @@ impl Evidence {
                 far
             }
         });
+        let direction = (0..n).map(|g| match table.hypotheses[g].rounds() {
+            true => {
+                let slope = seen.slope(0, g);
+                slope.map_or(0.0, |s| s.evidence(tolerance[g], tolerance[g]))
+            }
+            false => 0.0,
+        });
         Self {
-            ratios,
             far: Some(far.collect()),
+            direction: direction.collect(),
             divergence: Some(seen.divergence(0)),
+            ratios,
         }
     }
 
@@ -166,6 +178,7 @@ impl Evidence {
         Self {
             ratios: logs.iter().map(row).collect(),
             far: Some(far.collect()),
+            direction: vec![0.0; logs.len()],
             divergence: None,
         }
     }
@@ -206,6 +219,7 @@ impl Process {
             peak: vec![0.0; hypotheses],
             history: Vec::new(),
             far: Vec::new(),
+            direction: vec![0.0; hypotheses],
             divergence: Vec::new(),
         }
     }
@@ -232,6 +246,9 @@ impl Process {
         }
         self.ratios.push(evidence.ratios);
         self.far.extend(evidence.far);
+        for (sum, log) in self.direction.iter_mut().zip(evidence.direction) {
+            *sum += log;
+        }
         self.divergence.extend(evidence.divergence);
         for h in 0..self.peak.len() {
             self.peak[h] = self.peak[h].max(self.worth(h));
@@ -344,6 +361,11 @@ impl Process {
         let t = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26];
         let t = t.get(n as usize - 2).copied().unwrap_or(2.2);
         Some((mean, mean + t * error))
+    }
+
+    /// Log of the ratio of a rounding's own direction to none: what tells it from anything else of its size.
+    pub fn direction(&self, h: usize) -> f64 {
+        self.direction[h]
     }
 
     /// Requests so far.

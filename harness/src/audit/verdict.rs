@@ -189,7 +189,7 @@ impl State<'_> {
         let bound = -self.terms.alpha.ln();
         faults.iter().all(|h| {
             let rounds = self.hypotheses[*h].rounds();
-            self.numbers && rounds && self.process.ratio(*h, 0) < bound
+            self.numbers && rounds && self.process.direction(*h) < bound
         })
     }
 
@@ -282,6 +282,7 @@ mod tests {
                 .map(|g| favour.iter().map(|h| g - h).collect())
                 .collect(),
             far: Some(far.to_vec()),
+            direction: favour.map(|g| g - favour[0]).to_vec(),
             divergence: Some(1e-4),
         }
     }
