@@ -11,7 +11,14 @@ use crate::{Error, Result};
 
 /// Held while a process writes a folder; the system frees it when the process ends, however it ends.
 #[derive(Debug)]
-pub struct Lock(#[allow(dead_code)] File);
+pub struct Lock(File);
+
+impl Drop for Lock {
+    /// Closing the file is not enough: a process that is being started shares it until it has become another program.
+    fn drop(&mut self) {
+        let _ = self.0.unlock();
+    }
+}
 
 impl Lock {
     /// Takes the folder's lock, creating the folder where there is none.
