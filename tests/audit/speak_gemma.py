@@ -3,7 +3,7 @@
     python3 tests/audit/speak_gemma.py PACK MODEL.gguf OUT_DIR [NAME ...]
 
 As `speak.py`, with a real model that has norms on queries and keys and two rotary embeddings. The file's types are unpacked, and computed with in
-f32 or bf16. Needs torch, transformers, gguf and safetensors.
+f32 or bf16. Needs torch, transformers, accelerate, gguf and safetensors.
 """
 
 import json

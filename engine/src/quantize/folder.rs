@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Done, Quantized, Target, metadata, pack, stays, tensors};
+use super::{Done, Quantized, Target, metadata, pack, planned, stays, tensors};
 use crate::chat::{TemplateSources, chat_template_of};
 use crate::format::StoredType;
 use crate::format::checkpoint::{Checkpoint, Config};
@@ -48,15 +48,7 @@ pub(super) fn quantize(checkpoint: Checkpoint, target: &Target, out: &Path) -> R
         described.style,
     ));
     let mut done: Vec<Done> = list.iter().map(|t| plan(t, target)).collect();
-    let planned: Vec<_> = list
-        .iter()
-        .zip(&done)
-        .map(|(t, done)| write::Planned {
-            name: t.name.clone(),
-            ty: done.to,
-            shape: t.shape.clone(),
-        })
-        .collect();
+    let planned = planned(&done, list.iter().map(|t| &*t.shape));
     let pairs: Vec<_> = keys
         .iter()
         .map(|(key, v)| write::Pair::new(key, v))

@@ -175,15 +175,7 @@ pub fn quantize(source: &Path, ty: StoredType, out: &Path) -> Result<Quantized> 
     for t in &tensors {
         done.push(plan(&file, t, target)?);
     }
-    let planned: Vec<_> = tensors
-        .iter()
-        .zip(&done)
-        .map(|(t, done)| write::Planned {
-            name: t.name.clone(),
-            ty: done.to,
-            shape: t.shape.clone(),
-        })
-        .collect();
+    let planned = planned(&done, tensors.iter().map(|t| &*t.shape));
     let bytes = write::write(out, &pairs, alignment, &planned, |i, sink| {
         let (t, done) = (tensors[i], &mut done[i]);
         if done.from == done.to {
@@ -224,6 +216,17 @@ fn plan(file: &str, t: &Tensor, target: &Target) -> Result<Done> {
         fallback: !stays && to != target.ty,
         squares: [0.0; 2],
     })
+}
+
+/// The tensors of a file, with their shapes.
+fn planned<'a>(done: &[Done], shapes: impl Iterator<Item = &'a [usize]>) -> Vec<write::Planned> {
+    let pairs = done.iter().zip(shapes);
+    let one = |(done, shape): (&Done, &[usize])| write::Planned {
+        name: done.name.clone(),
+        ty: done.to,
+        shape: shape.to_vec(),
+    };
+    pairs.map(one).collect()
 }
 
 /// Whether a tensor of this name and number of dimensions keeps its precision: no matrix, a norm, a router.

@@ -20,6 +20,8 @@ use crate::opened::Opened;
 
 /// Tokens of each of two answers without sampling, and of each of two that are drawn: fewer than 500 together.
 const LENGTHS: [usize; 2] = [48, 160];
+/// Tokens of all prompts and answers, at most: what a budget needs room for.
+pub const TOKENS: usize = 2 * (LENGTHS[0] + LENGTHS[1]) + 4 * 150;
 /// Tokens that are looked at in a place.
 const LOOKED: usize = 256;
 /// A user's message that many words follow.
@@ -28,6 +30,9 @@ const OPEN: &str =
 
 /// Why nothing is known where nothing tells.
 const UNKNOWN: &str = "how tokens are chosen is not known without the model, or the most probable tokens of an answer";
+
+/// .. and where the budget has no room.
+pub const NO_ROOM: &str = "not asked how tokens are chosen: the budget has no room for it";
 
 /// Who is asked, and what the answers are held against.
 #[derive(Clone, Copy, Debug)]

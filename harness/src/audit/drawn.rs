@@ -163,7 +163,7 @@ pub struct Found {
 
 /// Holds answers against the rule that was asked for: temperature 0 (`asked` 0) or 1.
 ///
-/// Of two answers without sampling that are equal token for token nothing more is asked: whatever chose them, drew nothing.
+/// Of two answers without sampling whose texts do not `differ` nothing more is asked: whatever chose them, drew nothing.
 pub fn judge(answers: &[Vec<Place>], asked: f64, differ: bool, alpha: f64) -> Found {
     let rules: &[Rule] = if asked == 0.0 {
         &NOT_GREEDY

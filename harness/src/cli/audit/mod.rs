@@ -7,7 +7,7 @@ use std::time::Instant;
 
 pub use reference::{PackArgs, pack};
 
-use crate::audit::choosing::{Choosing, Chosen};
+use crate::audit::choosing::{Choosing, Chosen, NO_ROOM, TOKENS};
 use crate::audit::context::ladder;
 use crate::audit::counts::count;
 use crate::audit::observe::{Told, observe};
@@ -208,17 +208,23 @@ pub fn run(args: &Args) -> Result<()> {
         seed: args.model.seed(),
     };
     let mut chosen = Chosen::default();
-    let mut choose = |at: &[f64], chosen: &mut Chosen| match choosing.look(at, chosen) {
-        Err(Error::Interrupted) => Err(Error::Interrupted),
-        Err(e) => {
-            unasked.push(format!("how tokens are chosen: {e}"));
-            Ok(())
+    let mut choose = |at: &[f64], spent: usize, chosen: &mut Chosen| {
+        if spent + TOKENS > budget.tokens {
+            chosen.unknown = Some(NO_ROOM.to_owned());
+            return Ok(());
         }
-        Ok(()) => Ok(()),
+        match choosing.look(at, chosen) {
+            Err(Error::Interrupted) => Err(Error::Interrupted),
+            Err(e) => {
+                unasked.push(format!("how tokens are chosen: {e}"));
+                Ok(())
+            }
+            Ok(()) => Ok(()),
+        }
     };
     // Where the text alone is weighed, answers that are drawn would be taken for another model's.
     if told == Told::Text {
-        choose(&[0.0], &mut chosen)?;
+        choose(&[0.0], session.tokens, &mut chosen)?;
     }
     let mut verdict = loop {
         stop.check()?;
@@ -265,7 +271,7 @@ pub fn run(args: &Args) -> Result<()> {
         } else {
             &[0.0, 1.0]
         };
-        choose(at, &mut chosen)?;
+        choose(at, session.tokens + chosen.billed, &mut chosen)?;
     }
     if !chosen.forced.is_empty() {
         verdict = verdict.with(chosen.forced.clone());
