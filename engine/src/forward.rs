@@ -24,7 +24,7 @@ use crate::spec::{Attention, Ffn, LayerSpec, Norm, NormKind, QkNormOrder, Residu
 use crate::tree::{LogitsRow, Span, SpanId};
 use crate::weights::{FfnWeights, KeysValues, LayerWeights, Weight};
 use crate::{Error, Result};
-use crate::{latent, moe};
+use crate::{latent, moe, spare};
 
 /// One token of a tile. The rows of a span stand together, in the order of their positions.
 #[derive(Clone, Copy, Debug)]
@@ -37,8 +37,8 @@ pub(crate) struct Row {
     pub len: usize,
 }
 
-/// Query rows that pass the attention kernel together.
-const ATTEND_ROWS: usize = 48;
+/// Query rows that pass the attention kernel together: enough that transposing the keys for them is little.
+const ATTEND_ROWS: usize = 192;
 /// Most query heads of one key-value head that do.
 const ATTEND_HEADS: usize = 16;
 /// Rows whose logits are held at a time.
@@ -76,16 +76,16 @@ pub(crate) fn layer(
         layer.attention.inputs.round_rows(&mut h, dim);
         h
     };
-    let h = held(norm(x, layer.attn_norm, &w.attn_norm, dim));
+    let mut h = held(norm(x, layer.attn_norm, &w.attn_norm, dim));
     let a = attention(index, layer, w, &h, spans, rows, angles)?;
-    let a = norm(&a, layer.attn_post_norm, &w.attn_post_norm, dim);
-    add(x, &a);
-    let h = match layer.residual {
-        Residual::Sequential => held(norm(x, layer.ffn_norm, &w.ffn_norm, dim)),
-        Residual::Parallel => h,
-    };
+    add_normed(x, a, layer.attn_post_norm, &w.attn_post_norm, dim);
+    if layer.residual == Residual::Sequential {
+        spare::give([h]);
+        h = held(norm(x, layer.ffn_norm, &w.ffn_norm, dim));
+    }
     let f = ffn(layer, w, &h, dim, reader);
-    add(x, &norm(&f, layer.ffn_post_norm, &w.ffn_post_norm, dim));
+    add_normed(x, f, layer.ffn_post_norm, &w.ffn_post_norm, dim);
+    spare::give([h]);
     for run in rows.chunk_by(|a, b| a.span == b.span) {
         if let Some(span) = spans.get_mut(&run[0].span) {
             span.trim(index, layer.mask, run[run.len() - 1].pos + 1);
@@ -116,7 +116,7 @@ pub(crate) fn matmul(x: &[f32], w: &Weight) -> Vec<f32> {
 /// The products of several matrices with the same x, [n, rows of each].
 pub(crate) fn matmuls<const N: usize>(x: &[f32], weights: [&Weight; N]) -> [Vec<f32>; N] {
     let n = weights.first().map_or(0, |w| x.len() / w.cols());
-    let mut out = weights.map(|w| vec![0.0; n * w.rows()]);
+    let mut out = weights.map(|w| spare::take(n * w.rows()));
     let products = weights.into_iter().zip(&mut out).map(|(w, y)| Product {
         w: w.view(),
         precision: w.precision(),
@@ -175,11 +175,13 @@ fn attention(
     }
     append(index, layer, &k, &v, spans, rows);
     let mut attended = attend(index, layer, w, &q, spans, rows)?;
+    spare::give([q, k, v]);
     if let KeysValues::Latent(latent) = &w.kv {
         attended = latent::values(&attended, latent);
     }
     a.inputs.round_rows(&mut attended, a.out_width());
     let mut out = matmul(&attended, &w.o);
+    spare::give([attended]);
     add_bias(&mut out, &w.out_bias);
     Ok(out)
 }
@@ -318,7 +320,7 @@ fn attend(
         work(scratch, &tasks[i])
     });
     let parts: Vec<Vec<f32>> = parts.into_iter().collect::<Result<_>>()?;
-    let mut out = vec![0.0; rows.len() * a.n_heads * vd];
+    let mut out = spare::take(rows.len() * a.n_heads * vd);
     for (task, part) in tasks.iter().zip(&parts) {
         let width = task.heads.len() * vd;
         for (row, part) in task.rows.clone().zip(part.chunks_exact(width)) {
@@ -366,10 +368,10 @@ fn qk_norm(x: &mut Vec<f32>, a: &Attention, weights: &[f32], order: QkNormOrder)
     let Some(norm) = a.qk_norm.filter(|n| n.order == order) else {
         return;
     };
-    let mut out = vec![0.0; x.len()];
+    let mut out = spare::take(x.len());
     let weights = norm.weighted.then_some(weights);
     kernels::rms_norm(x, a.head_dim, weights, norm.plus_one, norm.eps, &mut out);
-    *x = out;
+    spare::give([std::mem::replace(x, out)]);
 }
 
 /// Feed-forward part: [n, dim] to [n, dim].
@@ -428,13 +430,23 @@ pub(crate) fn head(
 /// A norm over the stream, or the stream itself where the spec has none.
 fn norm(x: &[f32], norm: Option<Norm>, weights: &[f32], dim: usize) -> Vec<f32> {
     let Some(norm) = norm else { return x.to_vec() };
-    let mut out = vec![0.0; x.len()];
+    let mut out = spare::take(x.len());
     let kernel = match norm.kind {
         NormKind::Rms => kernels::rms_norm,
         NormKind::Layer => kernels::layer_norm,
     };
     kernel(x, dim, Some(weights), norm.plus_one, norm.eps, &mut out);
     out
+}
+
+/// `x += norm(y)`; the memory of y is free then.
+fn add_normed(x: &mut [f32], mut y: Vec<f32>, by: Option<Norm>, weights: &[f32], dim: usize) {
+    if by.is_some() {
+        let normed = norm(&y, by, weights, dim);
+        spare::give([std::mem::replace(&mut y, normed)]);
+    }
+    add(x, &y);
+    spare::give([y]);
 }
 
 fn add(x: &mut [f32], y: &[f32]) {

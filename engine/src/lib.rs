@@ -27,6 +27,7 @@ pub mod quantize;
 pub mod reach;
 pub mod rounding;
 mod scratch;
+mod spare;
 pub mod spec;
 pub mod tokenizer;
 pub mod tree;

@@ -3,6 +3,7 @@
 use crate::forward::{add_bias, matmul, matmuls};
 use crate::kernels;
 use crate::layer_major::Reader;
+use crate::spare;
 use crate::spec::{Activation, ChoiceBias, GroupScore, Groups, Moe, ScoreOn, Scoring};
 use crate::weights::{Experts, Gated};
 
@@ -29,6 +30,7 @@ pub(crate) fn gated(x: &[f32], w: &Gated, activation: Activation, biased: bool) 
         }
     }
     let mut out = matmul(&gate, &w.down);
+    spare::give([gate, up]);
     if biased {
         add_bias(&mut out, &w.bias.down);
     }
@@ -91,6 +93,7 @@ pub(crate) fn moe(
                 .zip(y)
                 .for_each(|(o, y)| *o += y * factor);
         }
+        spare::give([y]);
     }
     out
 }
