@@ -114,7 +114,9 @@ fn integers(c: &mut Criterion) {
         (StoredType::Q4_K, 8192, 2048, 1),
         (StoredType::Q6_K, 8192, 2048, 1),
     ];
-    products(c, "int16", Precision::Int16, &shapes);
+    for precision in [Precision::Int16, Precision::Int8] {
+        products(c, precision.name(), precision, &shapes);
+    }
 }
 
 /// Products of matrices, [rows, cols], with n tokens.

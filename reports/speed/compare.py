@@ -175,7 +175,7 @@ def main():
     if args.cpu:
         args.threads = 1
         ours = lambda precision: lambda m, prompts: fathom_cpu(args.fathom, m, prompts, args.decode, precision)
-    engines, missing = {"fathom": ours("f32"), "fathom, int16": ours("int16")}, []
+    engines, missing = {"fathom": ours("f32")} | {f"fathom, {p}": ours(p) for p in ("int16", "int8")}, []
     built = dict(b.split("=", 1) for b in args.built)
     for name in PEERS:
         source = args.sources and (args.sources / name).resolve()
@@ -203,8 +203,8 @@ def main():
           f" {'processor time' if args.cpu else 'time on the clock'}.")
     print("".join(f"{n}: commit {PEERS[n][0]}.\n" for n in engines if n in PEERS), end="")
     print("".join(f"{n}: not measured, no source was given.\n" for n in missing))
-    print("| model | work | engine | tokens/s: least, median, greatest | fathom is faster by | fathom, int16, by |", flush=True)
-    print("|---|---|---|---|---|---|")
+    print("| model | work | engine | tokens/s: least, median, greatest | fathom is faster by | int16 by | int8 by |", flush=True)
+    print("|---|---|---|---|---|---|---|")
     for entry in args.model:
         name, path = entry.split("=", 1)
         name, _, own_lengths = name.partition(":")
@@ -218,8 +218,8 @@ def main():
                 found = [r[engine][kind] for r in rounds]
                 figures = f"{min(found):.1f}, {statistics.median(found):.1f}, {max(found):.1f}"
                 ratios = [f"{statistics.median(r[e][kind] / r[engine][kind] for r in rounds):.2f} x" if e != engine else ""
-                          for e in ("fathom", "fathom, int16")]
-                print(f"| {name} | {kind} | {engine} | {figures} | {ratios[0]} | {ratios[1]} |", flush=True)
+                          for e in ("fathom", "fathom, int16", "fathom, int8")]
+                print(f"| {name} | {kind} | {engine} | {figures} | {' | '.join(ratios)} |", flush=True)
     passed = time.time() - started
     mine = sum(os.times()[:4]) - sum(own[:4])
     others = max(0.0, busy() - before - mine) / passed

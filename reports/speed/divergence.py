@@ -3,7 +3,7 @@
     cargo build --release
     python3 reports/speed/divergence.py --model SmolLM2-135M-Q4_1=model.gguf --text FILE > table.md
 
-Both get the same ids. fathom's reference is `fathom logits record`, its candidate `--precision int16`. llama.cpp's reference
+Both get the same ids. fathom's reference is `fathom logits record`, its candidates `--precision int16` and `int8`. llama.cpp's reference
 is llama.cpp itself on a copy of the model whose weights the Python package gguf has unpacked to f32; its candidate is the model
 as it is, activations rounded to 8 bits in blocks of 32 or 256. Keys and values are f32 and flash attention is off.
 `fathom logits check` measures both. The last line of each model compares the two references: what is left when nothing is rounded.
@@ -81,7 +81,7 @@ def main():
             in_f32(path, at("f32.gguf"))
             llamacpp_logits(at("f32.gguf"), ids, at("peer_f32.safetensors"), args.threads)
             for what, *compared in [
-                ("fathom, int16", at("f32.safetensors"), "--model", path, "--precision", "int16"),
+                *((f"fathom, {p}", at("f32.safetensors"), "--model", path, "--precision", p) for p in ("int16", "int8")),
                 ("llama.cpp, as it is", at("peer_f32.safetensors"), "--candidate", at("peer.safetensors")),
                 ("llama.cpp in f32 beside fathom in f32", at("f32.safetensors"), "--candidate", at("peer_f32.safetensors")),
             ]:

@@ -1,6 +1,6 @@
 //! The same bits for any number of threads, any tile, one piece or many, a tree or a flat sequence.
 
-use fathom_engine::format::StoredType;
+use fathom_engine::format::StoredType::{self, Q4_0, Q8_0};
 use fathom_engine::kernels::Precision;
 use fathom_engine::spec::{Mask, ModelSpec};
 use fathom_engine::{Extend, Logits, Model, PromptTree, SpanId, TreeOptions};
@@ -76,12 +76,12 @@ fn long_beyond(spec: &mut ModelSpec, limit: usize) {
     lists.for_each(|long| long.0 = limit);
 }
 
-/// A golden checkpoint with weights of 8 bits, and products in integers.
-fn in_integers(name: &str) -> Model {
+/// A golden checkpoint with weights stored as integers, and products in them.
+fn in_integers(name: &str, stored: StoredType, precision: Precision) -> Model {
     let model = open(&golden(name));
-    let weights = model.weights.rounded(StoredType::Q8_0).unwrap();
+    let weights = model.weights.rounded(stored).unwrap();
     let model = Model { weights, ..model };
-    model.in_precision(Precision::Int16).unwrap()
+    model.in_precision(precision).unwrap()
 }
 
 fn masks(spec: &mut ModelSpec, from: impl Fn(usize) -> Mask) {
@@ -100,8 +100,12 @@ fn variants() -> Vec<(&'static str, Model)> {
         ("llama", model("llama31", |_| {})),
         ("windows", model("llama4_scout", |s| masks(s, Mask::Window))),
         ("latent", model("deepseek_v3", |_| {})),
-        ("integers", in_integers("llama4_scout")),
-        ("latent in integers", in_integers("deepseek_v3")),
+        ("int16", in_integers("llama4_scout", Q8_0, Precision::Int16)),
+        (
+            "latent in int16",
+            in_integers("deepseek_v3", Q8_0, Precision::Int16),
+        ),
+        ("int8", in_integers("llama4_scout", Q4_0, Precision::Int8)),
         (
             "LongRoPE within windows",
             model("phi3", |s| long_beyond(s, 140)),

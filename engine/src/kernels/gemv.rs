@@ -17,11 +17,11 @@ use crate::format::StoredType;
 
 /// Bytes of a group of rows up to which a later group, of so many, is fetched ahead; of longer rows, what comes in the
 /// row.
-const NEXT_GROUP: usize = 24 << 10;
-const GROUPS_AHEAD: usize = 4;
+pub(super) const NEXT_GROUP: usize = 24 << 10;
+pub(super) const GROUPS_AHEAD: usize = 4;
 const AHEAD: usize = 1 << 10;
 /// Bytes of a cache line.
-const LINE: usize = 64;
+pub(super) const LINE: usize = 64;
 
 /// The products of some rows with one token.
 pub(super) struct Gemv<'a, 'w> {

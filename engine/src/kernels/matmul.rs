@@ -67,6 +67,8 @@ pub enum Precision {
     F32,
     /// Rounded to 16 bits in strips of 32, where the matrix is stored as integers (`integer/`).
     Int16,
+    /// Rounded to eight bits in strips of 32, where it is stored as integers of at most six; as `Int16` where of eight.
+    Int8,
 }
 
 impl Precision {
@@ -75,6 +77,7 @@ impl Precision {
         match self {
             Self::F32 => "f32",
             Self::Int16 => "int16",
+            Self::Int8 => "int8",
         }
     }
 }
@@ -116,18 +119,22 @@ pub(super) fn matmuls_on(isa: Isa, x: &[f32], n: usize, products: &mut [Product<
     let most = (PACKED / cols).max(64);
     for first in (0..n).step_by(most) {
         let n = most.min(n - first);
-        let (mut jobs, mut in_integers) = (Vec::new(), Vec::new());
+        let x = &x[first * cols..];
+        let (mut jobs, mut in_integers) = (Vec::new(), [(); 2].map(|()| Vec::new()));
         for Product { w, precision, y } in &mut *products {
             let y = y[first * w.rows..].as_mut_ptr();
-            match precision {
+            match integer::precision(w, *precision) {
                 _ if w.rows == 0 => {}
-                Precision::Int16 if integer::takes(w) => in_integers.push(integer::Job { w, y }),
-                _ => jobs.push(Job { w, y }),
+                Precision::F32 => jobs.push(Job { w, y }),
+                Precision::Int16 => in_integers[0].push(integer::Job { w, y }),
+                Precision::Int8 => in_integers[1].push(integer::Job { w, y }),
             }
         }
-        let x = &x[first * cols..];
-        if !in_integers.is_empty() {
-            integer::multiply(isa, x, n, cols, &in_integers);
+        let widths = [Precision::Int16, Precision::Int8];
+        for (precision, jobs) in widths.into_iter().zip(&in_integers) {
+            if !jobs.is_empty() {
+                integer::multiply(isa, precision, x, n, cols, jobs);
+            }
         }
         if jobs.is_empty() {
             continue;
@@ -306,7 +313,7 @@ impl Kernel for Task<'_> {
                             .as_ptr()
                             .add(first * per_token + cols.start * len);
                         for at in (0..rows.len()).step_by(group) {
-                            let block = Block {
+                            let block = &Block {
                                 rows: panel.add(at * chunks * 8),
                                 tokens: x,
                                 chunks,
@@ -349,15 +356,15 @@ struct Block {
 /// # Safety
 /// Needs the instruction set of V; the pointers have what their docs say.
 #[inline(never)]
-unsafe fn enter_block<V: Simd, const N: usize>(block: Block) {
+unsafe fn enter_block<V: Simd, const N: usize>(block: &Block) {
     // SAFETY: the caller's.
     unsafe { V::enter(BlockOf::<N>(block)) }
 }
 
 /// A register block of N tokens.
-struct BlockOf<const N: usize>(Block);
+struct BlockOf<'a, const N: usize>(&'a Block);
 
-impl<const N: usize> Kernel for BlockOf<N> {
+impl<const N: usize> Kernel for BlockOf<'_, N> {
     type Output = ();
 
     #[inline(always)]

@@ -50,6 +50,8 @@ pub enum PrecisionArg {
     F32,
     /// Rounded to 16 bits where weights are stored as integers (Q4_0 to Q8_0, Q4_K to Q6_K): faster
     Int16,
+    /// Rounded to eight bits where weights are stored as integers of at most six, to 16 where of eight: as others do
+    Int8,
 }
 
 impl PrecisionArg {
@@ -58,6 +60,7 @@ impl PrecisionArg {
         match self {
             Self::F32 => Precision::F32,
             Self::Int16 => Precision::Int16,
+            Self::Int8 => Precision::Int8,
         }
     }
 

@@ -4,26 +4,26 @@
     reason = "register blocks are indexed by token and vector alike"
 )]
 
+use std::marker::PhantomData;
+use std::mem::MaybeUninit;
+
 use super::super::Matrix;
 use super::super::simd::{Kernel, Rows, Simd};
 use super::codes::{Factors, Integers, Places, STRIP, with_integers};
-use super::pack::RECORD;
+use super::width::{Width, join};
 use crate::format::StoredType;
 
 /// Vectors of rows in a block.
 pub(super) const VECTORS: usize = 2;
 
-/// Most lanes of a strip of one row: words, two scales, an offset. (Every type has two factors.)
-pub(super) const PANEL: usize = STRIP / 2 + 2;
-
 /// Rows `first ..`, at most a block's, and the strips `strips` of `w` as `panel`: `[strip][lanes of a strip][VECTORS]
-/// [LANES]`, lanes of words before factors. Lanes without a row repeat the last one.
+/// [LANES]`, codes before factors. Lanes without a row repeat the last one.
 ///
 /// # Safety
 /// Needs the instruction set of V. The strips are whole blocks inside of `w`, whose data are as long as it says;
 /// `panel` has the room.
 #[inline(always)]
-pub(super) unsafe fn fill<V: Simd>(
+pub(super) unsafe fn fill<V: Simd, W: Width>(
     w: &Matrix<'_>,
     first: usize,
     last: usize,
@@ -34,7 +34,7 @@ pub(super) unsafe fn fill<V: Simd>(
     unsafe {
         with_integers!(
             w.ty,
-            T => fill_of::<V, T>(w, first, last, strips, panel),
+            T => fill_of::<V, W, T>(w, first, last, strips, panel),
             unreachable!("{}: `takes` says no", w.ty)
         );
     }
@@ -45,7 +45,7 @@ pub(super) unsafe fn fill<V: Simd>(
 /// # Safety
 /// As there.
 #[inline(always)]
-unsafe fn fill_of<V: Simd, T: Integers>(
+unsafe fn fill_of<V: Simd, W: Width, T: Integers>(
     w: &Matrix<'_>,
     first: usize,
     last: usize,
@@ -53,7 +53,7 @@ unsafe fn fill_of<V: Simd, T: Integers>(
     panel: *mut f32,
 ) {
     let step = VECTORS * V::LANES;
-    let lanes = STRIP / 2 + T::SCALES + T::OFFSETS;
+    let lanes = W::LANES + T::SCALES + T::OFFSETS;
     for m in 0..VECTORS {
         // SAFETY: the caller's.
         unsafe {
@@ -61,13 +61,13 @@ unsafe fn fill_of<V: Simd, T: Integers>(
             let mut to = panel.add(m * V::LANES);
             for _ in 0..strips.len() / T::strips() {
                 let factors = Factors {
-                    to: to.add(STRIP / 2 * step),
+                    to: to.add(W::LANES * step),
                     strip: lanes * step,
                     vector: step,
                 };
                 T::factors::<V>(&from, factors);
                 for strip in 0..T::strips() {
-                    put_words::<V, T>(&from, strip, to);
+                    put_codes::<V, W, T>(&from, strip, to);
                     to = to.add(lanes * step);
                 }
                 for from in &mut from {
@@ -78,23 +78,24 @@ unsafe fn fill_of<V: Simd, T: Integers>(
     }
 }
 
-/// The words of one strip of a vector's rows, a row a lane.
+/// The codes of one strip of a vector's rows, a row a lane.
 ///
 /// # Safety
 /// As [`fill`].
 #[inline(always)]
-unsafe fn put_words<V: Simd, T: Integers>(from: &Places, strip: usize, to: *mut f32) {
+unsafe fn put_codes<V: Simd, W: Width, T: Integers>(from: &Places, strip: usize, to: *mut f32) {
     // SAFETY: the caller's.
     unsafe {
-        let mut words = [[V::splat(0.0); 8]; 2];
+        let mut codes = [[V::splat(0.0); 8]; 2];
         for j in 0..8 {
-            let [low, high] = T::codes::<V>(from[j], strip);
-            words[0][j] = V::from_bits(low);
-            words[1][j] = V::from_bits(high);
+            let row = W::row::<V>(T::codes::<V>(from[j], strip));
+            for i in 0..W::VECTORS {
+                codes[i][j] = V::from_bits(row[i]);
+            }
         }
-        for half in 0..2 {
-            for (i, v) in V::transpose(words[half]).into_iter().enumerate() {
-                v.store(to.add((8 * half + i) * VECTORS * V::LANES));
+        for i in 0..W::VECTORS {
+            for (lane, v) in V::transpose(codes[i]).into_iter().enumerate() {
+                v.store(to.add((8 * i + lane) * VECTORS * V::LANES));
             }
         }
     }
@@ -145,51 +146,59 @@ pub(super) struct Block {
 /// # Safety
 /// Needs the instruction set of V; the pointers have what their docs say.
 #[inline(never)]
-pub(super) unsafe fn enter_block<V: Simd, const N: usize>(block: Block) {
+pub(super) unsafe fn enter_block<V: Simd, W: Width, const N: usize>(block: &Block) {
     // SAFETY: the caller's.
-    unsafe { V::enter(BlockOf::<N>(block)) }
+    unsafe { V::enter(BlockOf::<W, N>(block, PhantomData)) }
 }
 
-struct BlockOf<const N: usize>(Block);
+/// Sums of N tokens. On cache lines, and so is then what does not fit into registers: where a vector lies across two, reading
+/// it waits until all that was stored before has arrived in the cache.
+#[repr(align(64))]
+struct End<const N: usize>([[f32; VECTORS * 16]; N]);
 
-impl<const N: usize> Kernel for BlockOf<N> {
+struct BlockOf<'a, W, const N: usize>(&'a Block, PhantomData<W>);
+
+impl<W: Width, const N: usize> Kernel for BlockOf<'_, W, N> {
     type Output = ();
 
     #[inline(always)]
     unsafe fn run<V: Simd>(self) {
         let b = self.0;
-        let whole = b.n_rows == VECTORS * V::LANES;
-        let mut acc = [[0.0f32; 2 * 8 * VECTORS]; N];
+        let room = VECTORS * V::LANES;
+        let (mut out, mut stride) = (b.out, b.stride);
+        // What a matrix ends with may be less than a block's rows.
+        let mut end = MaybeUninit::<End<N>>::uninit();
         // SAFETY: the caller has the instruction set; the pointers have what their docs say.
         unsafe {
+            if b.n_rows < room {
+                let end = end.write(End([[0.0; VECTORS * 16]; N]));
+                for t in 0..N {
+                    let from = b.out.add(t * b.stride);
+                    let to = end.0[t].as_mut_ptr();
+                    to.copy_from_nonoverlapping(from, b.n_rows);
+                }
+                (out, stride) = (end.0.as_mut_ptr().cast(), VECTORS * 16);
+            }
             let mut sums = [[V::splat(0.0); VECTORS]; N];
             if b.goes_on {
                 for t in 0..N {
-                    let mut from: *const f32 = b.out.add(t * b.stride);
-                    if !whole {
-                        acc[t].as_mut_ptr().copy_from_nonoverlapping(from, b.n_rows);
-                        from = acc[t].as_ptr();
-                    }
                     for m in 0..VECTORS {
-                        sums[t][m] = V::load(from.add(m * V::LANES));
+                        sums[t][m] = V::load(out.add(t * stride + m * V::LANES));
                     }
                 }
             }
             let sums = with_integers!(
                 b.ty,
-                T => add_strips::<V, N, { T::SCALES }, { T::OFFSETS }>(
-                    b.panel, b.tokens, b.strips, sums
-                ),
+                T => add_strips::<V, W, N, { T::SCALES }, { T::OFFSETS }>(b, T::BITS, T::BIAS, sums),
                 sums
             );
             for t in 0..N {
-                let out = b.out.add(t * b.stride);
-                let to = if whole { out } else { acc[t].as_mut_ptr() };
                 for m in 0..VECTORS {
-                    sums[t][m].store(to.add(m * V::LANES));
+                    sums[t][m].store(out.add(t * stride + m * V::LANES));
                 }
-                if !whole {
-                    out.copy_from_nonoverlapping(acc[t].as_ptr(), b.n_rows);
+                if b.n_rows < room {
+                    let to = b.out.add(t * b.stride);
+                    to.copy_from_nonoverlapping(out.add(t * stride), b.n_rows);
                 }
             }
         }
@@ -199,56 +208,122 @@ impl<const N: usize> Kernel for BlockOf<N> {
 /// Adds the products of strips to the sums: exact over a strip or half of one, then rounded in ascending order.
 ///
 /// # Safety
-/// Needs the instruction set of V; `panel` and `tokens` hold the strips.
+/// Needs the instruction set of V; the block's pointers hold its strips.
 #[inline(always)]
-unsafe fn add_strips<V: Simd, const N: usize, const SCALES: usize, const OFFSETS: usize>(
-    panel: *const f32,
-    tokens: *const i32,
-    strips: usize,
+unsafe fn add_strips<
+    V: Simd,
+    W: Width,
+    const N: usize,
+    const SCALES: usize,
+    const OFFSETS: usize,
+>(
+    block: &Block,
+    bits: u32,
+    bias: i32,
     mut sums: [[V; VECTORS]; N],
 ) -> [[V; VECTORS]; N] {
     let step = VECTORS * V::LANES;
-    let (mut panel, mut tokens) = (panel, tokens);
-    for _ in 0..strips {
+    let lanes = W::LANES / SCALES;
+    let together = in_words(bits).min(lanes);
+    let (mut panel, mut tokens) = (block.panel, block.tokens);
+    for _ in 0..block.strips {
         // SAFETY: one more strip of each.
         unsafe {
-            let factors = panel.add(STRIP / 2 * step);
-            let unit = tokens.add(STRIP / 2 * N).cast::<f32>();
+            let factors = panel.add(W::LANES * step);
+            let unit = tokens.add(W::LANES * N).cast::<f32>();
             for part in 0..SCALES {
                 let mut exact = [[V::int(0); VECTORS]; N];
-                let lanes = STRIP / 2 / SCALES;
-                for lane in part * lanes..(part + 1) * lanes {
-                    let mut w = [V::int(0); VECTORS];
-                    for m in 0..VECTORS {
-                        w[m] = V::load_ints(panel.add(lane * step + m * V::LANES).cast());
-                    }
+                if bias != 0 {
                     for t in 0..N {
-                        let x = V::int(*tokens.add(lane * N + t));
-                        for m in 0..VECTORS {
-                            exact[t][m] = V::add_products(exact[t][m], w[m], x);
-                        }
+                        let half = |i: usize| *tokens.add((W::LANES + 2 + i) * N + t);
+                        let sum = match SCALES {
+                            1 => half(0) + half(1),
+                            _ => half(part),
+                        };
+                        exact[t] = [V::int(-bias * sum); VECTORS];
                     }
                 }
-                for m in 0..VECTORS {
-                    let scale = V::load(factors.add(part * step + m * V::LANES));
-                    for t in 0..N {
-                        let factor = scale.mul(V::splat(*unit.add(t)));
+                let part_lanes = part * lanes..(part + 1) * lanes;
+                if W::short_sums::<V>() {
+                    for first in part_lanes.step_by(together) {
+                        let zero = [[V::int(0); VECTORS]; N];
+                        let lanes = first..first + together;
+                        let short = add_lanes::<V, W, N>(panel, tokens, lanes, zero);
+                        for t in 0..N {
+                            for m in 0..VECTORS {
+                                exact[t][m] = join::<V>(exact[t][m], short[t][m]);
+                            }
+                        }
+                    }
+                } else {
+                    exact = add_lanes::<V, W, N>(panel, tokens, part_lanes, exact);
+                }
+                let scales = load_factors::<V>(factors.add(part * step));
+                for t in 0..N {
+                    let unit = V::splat(*unit.add(t));
+                    for m in 0..VECTORS {
+                        let factor = scales[m].mul(unit);
                         sums[t][m] = V::to_real(exact[t][m]).fma(factor, sums[t][m]);
                     }
                 }
             }
             if OFFSETS > 0 {
-                for m in 0..VECTORS {
-                    let offset = V::load(factors.add(SCALES * step + m * V::LANES));
-                    for t in 0..N {
-                        let all = V::splat(*unit.add(N + t));
-                        sums[t][m] = offset.fma(all, sums[t][m]);
+                let offsets = load_factors::<V>(factors.add(SCALES * step));
+                for t in 0..N {
+                    let all = V::splat(*unit.add(N + t));
+                    for m in 0..VECTORS {
+                        sums[t][m] = offsets[m].fma(all, sums[t][m]);
                     }
                 }
             }
-            panel = panel.add((STRIP / 2 + SCALES + OFFSETS) * step);
-            tokens = tokens.add(RECORD * N);
+            panel = panel.add((W::LANES + SCALES + OFFSETS) * step);
+            tokens = tokens.add(W::RECORD * N);
         }
     }
     sums
+}
+
+/// The factors of a block's rows.
+///
+/// # Safety
+/// Needs the instruction set of V; they are there.
+#[inline(always)]
+unsafe fn load_factors<V: Simd>(from: *const f32) -> [V; VECTORS] {
+    // SAFETY: the caller's.
+    unsafe { std::array::from_fn(|m| V::load(from.add(m * V::LANES))) }
+}
+
+/// The products of some lanes of a strip, added to `sums`.
+///
+/// # Safety
+/// Needs the instruction set of V; `panel` and `tokens` hold the strip.
+#[inline(always)]
+unsafe fn add_lanes<V: Simd, W: Width, const N: usize>(
+    panel: *const f32,
+    tokens: *const i32,
+    lanes: std::ops::Range<usize>,
+    mut sums: [[V::Int; VECTORS]; N],
+) -> [[V::Int; VECTORS]; N] {
+    for lane in lanes {
+        // SAFETY: the caller's.
+        unsafe {
+            let mut w = [V::int(0); VECTORS];
+            for m in 0..VECTORS {
+                w[m] = V::load_ints(panel.add((lane * VECTORS + m) * V::LANES).cast());
+            }
+            for t in 0..N {
+                let x = V::int(*tokens.add(lane * N + t));
+                for m in 0..VECTORS {
+                    sums[t][m] = W::add::<V>(sums[t][m], w[m], x);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Lanes of bytes whose products with codes of so many bits add up to 16 bits in each word: two products of at most 127
+/// times the greatest code are added in each.
+fn in_words(bits: u32) -> usize {
+    32767 / (2 * 127 * ((1 << bits) - 1))
 }

@@ -1,7 +1,7 @@
 //! Stored blocks as what they are: integers, and factors on them. A strip is 32 columns.
 //!
-//! A value is `scale * code` or `scale * code + offset`, code and factors those of the type's own formula (`unpack.rs`);
-//! a Q6_K strip has a scale for each of its halves.
+//! A value is `scale * (code - bias)` or `scale * code + offset`, code and factors those of the type's own formula
+//! (`unpack.rs`); a Q6_K strip has a scale for each of its halves. Codes are not negative but in Q8_0.
 #![allow(
     clippy::needless_range_loop,
     reason = "rows and strips are numbered across several arrays"
@@ -22,6 +22,10 @@ pub(super) const STRIP: usize = 32;
 pub(super) trait Integers {
     /// The type.
     const TYPE: StoredType;
+    /// Bits of a code.
+    const BITS: u32;
+    /// What is subtracted from every code.
+    const BIAS: i32;
     /// Scales of a strip, each of an equal part of it.
     const SCALES: usize;
     /// Offsets of a strip: one or none.
@@ -46,13 +50,15 @@ pub(super) trait Integers {
 /// A type for each line, that is [`Integers`]; and `with_integers!(type, T => expression, other)`, with the type as `T`
 /// where it stands here, and `other` for types that are no integers, or none that are read here.
 macro_rules! integers {
-    ($d:tt $($ty:ident: $codes:ident, $factors:ident, $scales:literal, $offsets:literal;)*) => {
+    ($d:tt $($ty:ident: $codes:ident, $bits:literal - $bias:literal; $factors:ident, $scales:literal, $offsets:literal;)*) => {
         $(
             #[allow(non_camel_case_types, reason = "named as in the table of stored types")]
             pub(super) struct $ty;
 
             impl Integers for $ty {
                 const TYPE: StoredType = StoredType::$ty;
+                const BITS: u32 = $bits;
+                const BIAS: i32 = $bias;
                 const SCALES: usize = $scales;
                 const OFFSETS: usize = $offsets;
 
@@ -84,20 +90,20 @@ macro_rules! integers {
 }
 
 integers! { $
-    Q8_0: q8_0, one_half, 1, 0;
-    Q4_0: q4_0, one_half, 1, 0;
-    Q4_1: q4_1, two_halves, 1, 1;
-    Q5_0: q5_0, one_half, 1, 0;
-    Q5_1: q5_1, two_halves, 1, 1;
-    Q4_K: q4_k, of_k4, 1, 1;
-    Q5_K: q5_k, of_k4, 1, 1;
-    Q6_K: q6_k, of_k6, 2, 0;
+    Q8_0: q8_0, 8 - 0; one_half, 1, 0;
+    Q4_0: q4_0, 4 - 8; one_half, 1, 0;
+    Q4_1: q4_1, 4 - 0; two_halves, 1, 1;
+    Q5_0: q5_0, 5 - 16; one_half, 1, 0;
+    Q5_1: q5_1, 5 - 0; two_halves, 1, 1;
+    Q4_K: q4_k, 4 - 0; of_k4, 1, 1;
+    Q5_K: q5_k, 5 - 0; of_k4, 1, 1;
+    Q6_K: q6_k, 6 - 32; of_k6, 2, 0;
 }
 pub(super) use with_integers;
 
-/// Whether a type's codes are read here.
-pub(super) fn has_codes(ty: StoredType) -> bool {
-    with_integers!(ty, T => T::SCALES > 0, false)
+/// Bits of a type's codes, where they are read here.
+pub(super) fn bits(ty: StoredType) -> Option<u32> {
+    with_integers!(ty, T => Some(T::BITS), None)
 }
 
 /// The same place in eight rows, or in eight and the eight behind them.
@@ -135,7 +141,7 @@ unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
 #[inline(always)]
 unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
     // SAFETY: above.
-    unsafe { lowered::<V>(nibbles::<V>(at(b, 2)), 8) }
+    unsafe { nibbles::<V>(at(b, 2)) }
 }
 
 #[inline(always)]
@@ -147,7 +153,7 @@ unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
 #[inline(always)]
 unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
     // SAFETY: above.
-    unsafe { lowered::<V>(fifth::<V>(nibbles::<V>(at(b, 6)), at(b, 2)), 16) }
+    unsafe { fifth::<V>(nibbles::<V>(at(b, 6)), at(b, 2)) }
 }
 
 #[inline(always)]
@@ -187,7 +193,7 @@ unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
             let upper = V::and(V::shift_down(upper, 2 * r as u32), V::int(0x0003_0003));
             q[i] = V::or(q[i], V::shl::<4>(upper));
         }
-        lowered::<V>(q, 32)
+        q
     }
 }
 
@@ -230,20 +236,11 @@ unsafe fn fifth<V: Simd>(q: Codes<V>, p: Rows<*const u8>) -> Codes<V> {
     }
 }
 
-#[inline(always)]
-unsafe fn lowered<V: Simd>(q: Codes<V>, by: i32) -> Codes<V> {
-    // SAFETY: above.
-    unsafe {
-        let by = V::int(by | by << 16);
-        [V::sub_words(q[0], by), V::sub_words(q[1], by)]
-    }
-}
-
 /// A half at the block's beginning.
 #[inline(always)]
 unsafe fn one_half<V: Simd>(from: &Places, factors: Factors) {
     // SAFETY: above.
-    unsafe { halves::<V>(from, 0).store(factors.at(0, 0)) }
+    unsafe { V::halves(V::load_lanes(*from)).store(factors.at(0, 0)) }
 }
 
 /// Two of them: scale and offset.
@@ -251,24 +248,9 @@ unsafe fn one_half<V: Simd>(from: &Places, factors: Factors) {
 unsafe fn two_halves<V: Simd>(from: &Places, factors: Factors) {
     // SAFETY: above.
     unsafe {
-        halves::<V>(from, 0).store(factors.at(0, 0));
-        halves::<V>(from, 2).store(factors.at(0, 1));
-    }
-}
-
-/// The half at byte `n` of every row, a row a lane.
-#[inline(always)]
-unsafe fn halves<V: Simd>(from: &Places, n: usize) -> V {
-    // SAFETY: above.
-    unsafe {
-        let mut bits = [[0u8; 16]; 2];
-        for i in 0..V::ROWS {
-            for j in 0..8 {
-                let half = from[j][i].add(n).cast::<[u8; 2]>().read();
-                bits[i][2 * j..][..2].copy_from_slice(&half);
-            }
-        }
-        V::load_half([bits[0].as_ptr(), bits[1].as_ptr()])
+        let both = V::load_lanes(*from);
+        V::halves(both).store(factors.at(0, 0));
+        V::halves(V::shr::<16>(both)).store(factors.at(0, 1));
     }
 }
 

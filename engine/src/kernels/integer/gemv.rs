@@ -5,22 +5,23 @@
     reason = "register blocks are indexed by row and vector alike"
 )]
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::super::Matrix;
+use super::super::gemv::{GROUPS_AHEAD, LINE, NEXT_GROUP};
 use super::super::simd::{Kernel, Simd};
+use super::super::{Layout, Matrix};
 use super::block::places;
 use super::codes::{Factors, Integers, Places, STRIP, with_integers};
-use super::pack::RECORD;
+use super::width::{Width, join};
 use crate::format::StoredType;
 
 /// Strips whose factors are unpacked together: long before they are read.
 const TOGETHER: usize = 32;
-/// Bytes of a cache line.
-const LINE: usize = 64;
 
 /// The products of some rows with one token.
-pub(super) struct Gemv<'a, 'w> {
+pub(super) struct Gemv<'a, 'w, W> {
+    pub(super) width: PhantomData<W>,
     pub(super) w: &'a Matrix<'w>,
     pub(super) rows: Range<usize>,
     /// The token's records.
@@ -29,7 +30,7 @@ pub(super) struct Gemv<'a, 'w> {
     pub(super) y: *mut f32,
 }
 
-impl Kernel for Gemv<'_, '_> {
+impl<W: Width> Kernel for Gemv<'_, '_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -46,7 +47,7 @@ impl Kernel for Gemv<'_, '_> {
     }
 }
 
-impl Gemv<'_, '_> {
+impl<W: Width> Gemv<'_, '_, W> {
     /// A vector's rows at a time.
     ///
     /// # Safety
@@ -74,7 +75,11 @@ impl Gemv<'_, '_> {
     #[inline(always)]
     unsafe fn products<V: Simd, T: Integers>(&self, first: usize) -> V {
         let strips = self.w.cols / STRIP;
-        let ahead = strips / T::strips() * T::bytes() * V::LANES;
+        let row_bytes = strips / T::strips() * T::bytes();
+        let group = V::LANES * row_bytes;
+        let in_groups = group <= NEXT_GROUP && self.w.layout == Layout::RowMajor;
+        let group_start = self.w.data.as_ptr().wrapping_add(first * row_bytes);
+        let mut next = group_start.wrapping_add(GROUPS_AHEAD * group);
         let mut factors = [0.0f32; TOGETHER * 2 * 16];
         let (mut x, mut passed) = (self.x, 0);
         // SAFETY: the caller's; the factors have room for `TOGETHER` strips.
@@ -85,15 +90,21 @@ impl Gemv<'_, '_> {
                 let mut from = places::<V>(self.w, first, self.rows.end - 1, start);
                 unpack_factors::<V, T>(from, blocks, factors.as_mut_ptr());
                 for block in 0..blocks {
-                    // The next rows' blocks, once a cache line.
-                    if passed % LINE < T::bytes() {
-                        prefetch::<V>(&from, ahead, T::bytes());
+                    if in_groups {
+                        // As many bytes as are read here, in the order in which they lie.
+                        for line in (0..V::LANES * T::bytes()).step_by(LINE) {
+                            V::prefetch(next.wrapping_add(line));
+                        }
+                        next = next.wrapping_add(V::LANES * T::bytes());
+                    } else if passed % LINE < T::bytes() {
+                        // The next rows' blocks, once a cache line.
+                        prefetch::<V>(&from, group, T::bytes());
                     }
                     passed += T::bytes();
                     for strip in 0..T::strips() {
                         let at = (block * T::strips() + strip) * 2 * V::LANES;
-                        sum = add_strip::<V, T>(&from, strip, x, factors.as_ptr().add(at), sum);
-                        x = x.add(RECORD);
+                        sum = add_strip::<V, W, T>(&from, strip, x, factors.as_ptr().add(at), sum);
+                        x = x.add(W::RECORD);
                     }
                     from = behind::<T>(from);
                 }
@@ -150,7 +161,7 @@ unsafe fn prefetch<V: Simd>(from: &Places, ahead: usize, bytes: usize) {
 /// # Safety
 /// Needs the instruction set of V; the places hold blocks of the type, `x` a record, `factors` two vectors.
 #[inline(always)]
-unsafe fn add_strip<V: Simd, T: Integers>(
+unsafe fn add_strip<V: Simd, W: Width, T: Integers>(
     from: &Places,
     strip: usize,
     x: *const i32,
@@ -160,24 +171,45 @@ unsafe fn add_strip<V: Simd, T: Integers>(
     // SAFETY: the caller's.
     unsafe {
         let zero = V::int(0);
-        let halves = [V::load_shared_ints(x), V::load_shared_ints(x.add(8))];
-        let mut lanes = [[zero; 8]; 2];
+        let mut codes = [[zero; 2]; 8];
         for j in 0..8 {
-            let [low, high] = T::codes::<V>(from[j], strip);
-            let product = V::add_products(zero, low, halves[0]);
-            let (of_high, to) = if T::SCALES == 1 {
-                (product, 0)
-            } else {
-                (zero, 1)
-            };
-            lanes[0][j] = product;
-            lanes[to][j] = V::add_products(of_high, high, halves[1]);
+            codes[j] = W::row::<V>(T::codes::<V>(from[j], strip));
         }
-        let unit = x.add(STRIP / 2).cast::<f32>();
+        let unit = x.add(W::LANES).cast::<f32>();
         for part in 0..T::SCALES {
-            let exact = V::to_real(V::sum_rows(lanes[part]));
+            // The part's vectors; half of one where it has no more.
+            let vectors = match (T::SCALES, W::VECTORS) {
+                (1, n) => 0..n,
+                (_, 1) => 0..1,
+                _ => part..part + 1,
+            };
+            let mut start = [0; 8];
+            if T::BIAS != 0 {
+                let half = |i: usize| *x.add(W::LANES + 2 + i);
+                let all = match T::SCALES {
+                    1 => half(0) + half(1),
+                    _ => half(part),
+                };
+                start[0] = -T::BIAS * all;
+            }
+            let start = V::load_shared_ints(start.as_ptr());
+            let mut lanes = [if W::short_sums::<V>() { zero } else { start }; 8];
+            for i in vectors {
+                let x = if W::VECTORS < T::SCALES {
+                    V::load_shared_ints(part_of(x, part).as_ptr())
+                } else {
+                    V::load_shared_ints(x.add(8 * i))
+                };
+                for j in 0..8 {
+                    lanes[j] = W::add::<V>(lanes[j], codes[j][i], x);
+                }
+            }
+            if W::short_sums::<V>() {
+                lanes = lanes.map(|lane| join::<V>(start, lane));
+            }
+            let exact = V::sum_rows(lanes);
             let factor = V::load(factors.add(part * V::LANES)).mul(V::splat(*unit));
-            sum = exact.fma(factor, sum);
+            sum = V::to_real(exact).fma(factor, sum);
         }
         if T::OFFSETS > 0 {
             let offset = V::load(factors.add(T::SCALES * V::LANES));
@@ -185,4 +217,14 @@ unsafe fn add_strip<V: Simd, T: Integers>(
         }
         sum
     }
+}
+
+/// Half a vector of a strip's activations, zeros in the place of the other half.
+///
+/// # Safety
+/// x holds eight lanes.
+#[inline(always)]
+unsafe fn part_of(x: *const i32, part: usize) -> [i32; 8] {
+    // SAFETY: the caller's.
+    unsafe { std::array::from_fn(|i| if i / 4 == part { *x.add(i) } else { 0 }) }
 }

@@ -1,16 +1,16 @@
-//! y = W x in integers of 16 bits: faster than the multiply-adds of f32, and rounder.
+//! y = W x in integers of 16 or eight bits: faster than the multiply-adds of f32, and rounder.
 //!
 //! | file | holds |
 //! |---|---|
+//! | `width.rs` | the two widths |
 //! | `pack.rs` | activations as integers |
 //! | `codes.rs` | stored blocks as integers and factors |
 //! | `block.rs` | the register block |
 //! | `gemv.rs` | the same for one token |
 //!
-//! Every strip of 32 activations becomes integers of 16 bits in a unit of its own, a 32 767th of the strip's greatest
-//! magnitude: 256 times finer than what engines with 8-bit activations take. Weights are the integers that they are
-//! stored as. A strip's products are added exactly in 32 bits: at most 32 x 128 x 32 767. Then, strip by strip in
-//! ascending order,
+//! Every strip of 32 activations becomes integers in a unit of its own, a 32 767th of the strip's greatest magnitude or a
+//! 127th, which is what engines with 8-bit activations take. Weights are the integers that they are stored as. A strip's
+//! products are added exactly in 32 bits: at most 32 x 128 x 32 767. Then, strip by strip in ascending order,
 //!
 //! ```text
 //! y = fma(products, scale * unit, y)      Q6_K: for each half of the strip
@@ -18,36 +18,50 @@
 //! ```
 //!
 //! so that each output is one reduction in one order: as in f32, its bits depend neither on the threads, nor on the
-//! tile, nor on the instruction set. Types that are no integers are multiplied in f32.
+//! tile, nor on the instruction set. Types that are no integers are multiplied in f32, and those of eight bits with
+//! activations of 16: their products would not fit where two of them are added.
 
 mod block;
 mod codes;
 mod gemv;
 mod pack;
+mod width;
 
+use std::marker::PhantomData;
 use std::ops::Range;
 
-use self::block::{Block, PANEL, VECTORS, enter_block, fill};
-use self::codes::{STRIP, has_codes};
+use self::block::{Block, VECTORS, enter_block, fill};
+use self::codes::{STRIP, bits};
 use self::gemv::Gemv;
-use self::pack::{Pack, RECORD};
+use self::pack::Pack;
+use self::width::{Int8, Int16, Width};
 use super::buffer::Pool;
 use super::dot::tile;
 use super::isa::Isa;
-use super::matmul::{POOL, TASK_WORK, TOKENS};
+use super::matmul::{POOL, Precision, TASK_WORK, TOKENS};
 use super::simd::{Kernel, Simd};
 use super::{Layout, Matrix, team};
 
 /// Most floats of a panel: it stays in the first-level cache.
 const PANEL_ROOM: usize = 6 << 10;
-/// Rows are cut at multiples of so many strips, which are whole blocks of every type.
-const STRIPS_UNIT: usize = 8;
+
+/// Most bits of a code that is multiplied with activations of eight bits.
+const SMALL: u32 = 6;
 
 /// Whether `w` is stored as integers that are read here.
 pub fn takes(w: &Matrix<'_>) -> bool {
     matches!(w.layout, Layout::RowMajor | Layout::Rows { .. })
         && w.scales.is_none()
-        && has_codes(w.ty)
+        && bits(w.ty).is_some()
+}
+
+/// What `w` is multiplied in where `precision` is asked for.
+pub(super) fn precision(w: &Matrix<'_>, precision: Precision) -> Precision {
+    match precision {
+        _ if !takes(w) => Precision::F32,
+        Precision::Int8 if bits(w.ty).is_none_or(|bits| bits > SMALL) => Precision::Int16,
+        precision => precision,
+    }
 }
 
 /// A matrix that [`takes`] says yes to, and where its products go: [n, w.rows].
@@ -65,18 +79,34 @@ struct Packed(*mut i32);
 // SAFETY: tasks write disjoint parts.
 unsafe impl Sync for Packed {}
 
-/// The products of all jobs with x, [n, cols], on the current team.
-pub(super) fn multiply(isa: Isa, x: &[f32], n: usize, cols: usize, jobs: &[Job<'_>]) {
+/// The products of all jobs with x, [n, cols], in integers of `precision`, on the current team.
+pub(super) fn multiply(
+    isa: Isa,
+    precision: Precision,
+    x: &[f32],
+    n: usize,
+    cols: usize,
+    jobs: &[Job<'_>],
+) {
+    match precision {
+        Precision::F32 => unreachable!("f32 is no width of integers"),
+        Precision::Int16 => multiply_in::<Int16>(isa, x, n, cols, jobs),
+        Precision::Int8 => multiply_in::<Int8>(isa, x, n, cols, jobs),
+    }
+}
+
+fn multiply_in<W: Width>(isa: Isa, x: &[f32], n: usize, cols: usize, jobs: &[Job<'_>]) {
     POOL.with(|pool| {
         pool.with(|packed| {
-            let packed = packed.room(n * cols / STRIP * RECORD).as_mut_ptr().cast();
-            pack(isa, x, n, cols, &Packed(packed));
-            run(isa, packed, n, cols, jobs);
+            let packed = packed.room(n * cols / STRIP * W::RECORD).as_mut_ptr();
+            let packed = Packed(packed.cast());
+            pack::<W>(isa, x, n, cols, &packed);
+            run::<W>(isa, packed.0, n, cols, jobs);
         });
     });
 }
 
-fn pack(isa: Isa, x: &[f32], n: usize, cols: usize, to: &Packed) {
+fn pack<W: Width>(isa: Isa, x: &[f32], n: usize, cols: usize, to: &Packed) {
     let tiles = n.div_ceil(isa.tokens().1);
     let parts = if n * cols < 1 << 15 {
         1
@@ -86,6 +116,7 @@ fn pack(isa: Isa, x: &[f32], n: usize, cols: usize, to: &Packed) {
     .min(tiles);
     team::for_each(parts, |i| {
         isa.run(Pack {
+            width: PhantomData::<W>,
             x,
             n,
             cols,
@@ -95,7 +126,7 @@ fn pack(isa: Isa, x: &[f32], n: usize, cols: usize, to: &Packed) {
     });
 }
 
-fn run(isa: Isa, packed: *const i32, n: usize, cols: usize, jobs: &[Job<'_>]) {
+fn run<W: Width>(isa: Isa, packed: *const i32, n: usize, cols: usize, jobs: &[Job<'_>]) {
     /// Rows of a part are a multiple of every instruction set's block.
     const ROWS: usize = 16 * VECTORS;
     let tiles = n.div_ceil(isa.tokens().1);
@@ -126,13 +157,22 @@ fn run(isa: Isa, packed: *const i32, n: usize, cols: usize, jobs: &[Job<'_>]) {
         let task = &tasks[i];
         if n == 1 {
             return isa.run(Gemv {
+                width: PhantomData::<W>,
                 w: task.w,
                 rows: task.rows.clone(),
                 x: task.packed,
                 y: task.y,
             });
         }
-        POOL.with(|pool: &Pool| pool.with(|panel| isa.run(Panelled { task, panel })));
+        POOL.with(|pool: &Pool| {
+            pool.with(|panel| {
+                isa.run(Panelled {
+                    width: PhantomData::<W>,
+                    task,
+                    panel,
+                })
+            })
+        });
     });
 }
 
@@ -151,12 +191,13 @@ struct Task<'a> {
 unsafe impl Sync for Task<'_> {}
 
 /// A task, a block of rows at a time: a panel of it, all tiles of tokens, the next piece of the columns.
-struct Panelled<'a> {
+struct Panelled<'a, W> {
+    width: PhantomData<W>,
     task: &'a Task<'a>,
     panel: &'a mut super::buffer::Buffer,
 }
 
-impl Kernel for Panelled<'_> {
+impl<W: Width> Kernel for Panelled<'_, W> {
     type Output = ();
 
     #[inline(always)]
@@ -171,25 +212,26 @@ impl Kernel for Panelled<'_> {
         } = self.task;
         let strips = w.cols / STRIP;
         let group = VECTORS * V::LANES;
-        let most = PANEL_ROOM / (PANEL * group);
-        let piece = match strips {
-            strips if strips <= most => strips,
-            _ => most / STRIPS_UNIT * STRIPS_UNIT,
-        };
-        let panel = self.panel.room(piece * PANEL * group).as_mut_ptr();
+        // Equal pieces of whole blocks.
+        let unit = (w.ty.info().block / STRIP).max(1);
+        let most = PANEL_ROOM / (W::PANEL * group) / unit * unit;
+        let piece = strips
+            .div_ceil(strips.div_ceil(most))
+            .next_multiple_of(unit);
+        let panel = self.panel.room(piece * W::PANEL * group).as_mut_ptr();
         for first in rows.clone().step_by(group) {
             for start in (0..strips).step_by(piece) {
                 let part = start..strips.min(start + piece);
                 // SAFETY: the caller has the instruction set; `matmuls` checked the lengths; the panel has room for a
                 // block's rows of a piece, and the rows and tokens are this task's own.
                 unsafe {
-                    fill::<V>(w, first, rows.end - 1, part.clone(), panel);
+                    fill::<V, W>(w, first, rows.end - 1, part.clone(), panel);
                     for i in tiles.clone() {
                         let (token, len) = tile(i, *n, V::WORD_TOKENS);
-                        let block = Block {
+                        let block = &Block {
                             ty: w.ty,
                             panel,
-                            tokens: packed.add((token * strips + start * len) * RECORD),
+                            tokens: packed.add((token * strips + start * len) * W::RECORD),
                             strips: part.len(),
                             goes_on: start > 0,
                             out: y.add(token * w.rows + first),
@@ -197,12 +239,12 @@ impl Kernel for Panelled<'_> {
                             n_rows: (rows.end - first).min(group),
                         };
                         match len {
-                            1 => enter_block::<V, 1>(block),
-                            2 => enter_block::<V, 2>(block),
-                            3 if V::WORD_TOKENS >= 3 => enter_block::<V, 3>(block),
-                            4 if V::WORD_TOKENS >= 4 => enter_block::<V, 4>(block),
-                            5 if V::WORD_TOKENS >= 5 => enter_block::<V, 5>(block),
-                            6 if V::WORD_TOKENS >= 6 => enter_block::<V, 6>(block),
+                            1 => enter_block::<V, W, 1>(block),
+                            2 => enter_block::<V, W, 2>(block),
+                            3 if V::WORD_TOKENS >= 3 => enter_block::<V, W, 3>(block),
+                            4 if V::WORD_TOKENS >= 4 => enter_block::<V, W, 4>(block),
+                            5 if V::WORD_TOKENS >= 5 => enter_block::<V, W, 5>(block),
+                            6 if V::WORD_TOKENS >= 6 => enter_block::<V, W, 6>(block),
                             n => unreachable!("{n} tokens in a block of {}", V::WORD_TOKENS),
                         }
                     }

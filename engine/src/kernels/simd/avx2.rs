@@ -6,7 +6,7 @@ use super::{GROUP, Kernel, Real, Rows, Simd};
 
 /// Eight lanes.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx2(__m256);
+pub(in crate::kernels) struct Avx2(pub(super) __m256);
 
 // SAFETY of every block below: the traits ask their callers for AVX2, FMA and F16C, and for pointers that are valid
 // for the eight (`store_sums`: four) elements accessed; all accesses are unaligned ones.

@@ -7,7 +7,7 @@ use super::{Code, GROUP, Kernel, Real, Rows, Simd};
 
 /// Sixteen lanes: eight of one row, eight of the next.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Avx512<const VNNI: bool>(__m512);
+pub(in crate::kernels) struct Avx512<const VNNI: bool>(pub(super) __m512);
 
 // SAFETY of every block below: the traits ask their callers for AVX-512 F, BW, DQ and VL besides what AVX2 code
 // needs, and for pointers that are valid for the sixteen elements (eight a row; `store_sums`: eight) accessed; all

@@ -6,12 +6,14 @@
 //! | `avx2.rs` | x86-64 with AVX2, FMA and F16C: 8 lanes |
 //! | `avx512.rs` | x86-64 with AVX-512 F, BW, DQ, VL, and VNNI where there is: 16 lanes |
 //! | `neon.rs` | AArch64 with NEON: 8 lanes in two registers |
-//! | `words.rs` | 16-bit integers in such vectors, and their products |
+//! | `words/` | 16-bit integers in such vectors, and their products |
+//! | `bytes.rs` | the same with bytes |
 //!
 //! The lanes of a reduction are a matter of the result's bits, so a vector is never simply "as wide as it gets":
 //! it is eight lanes along the reduction, for [`Simd::ROWS`] rows at a time. A wider unit takes more rows. What
 //! is done to each element alone uses all [`Simd::LANES`] as they come.
 
+mod bytes;
 mod portable;
 mod words;
 
@@ -27,6 +29,7 @@ mod neon;
 pub(super) use self::neon::Neon;
 #[cfg(target_arch = "x86_64")]
 pub(super) use self::{avx2::Avx2, avx512::Avx512};
+pub(super) use bytes::Bytes;
 pub(super) use portable::Portable;
 pub(super) use words::Words;
 
@@ -65,7 +68,7 @@ pub(super) trait Real: Copy {
 /// # Safety
 /// Every function needs the instruction set of its type; pointers are valid for what is read or written, at any
 /// alignment.
-pub(super) trait Simd: Words {
+pub(super) trait Simd: Bytes {
     /// Rows side by side in a vector: 1 or 2.
     const ROWS: usize;
     /// Elements of a vector.

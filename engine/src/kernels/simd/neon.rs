@@ -10,7 +10,7 @@ use super::{GROUP, Kernel, Real, Rows, Simd};
 
 /// Eight lanes: the lower four, the upper four.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Neon(float32x4_t, float32x4_t);
+pub(in crate::kernels) struct Neon(pub(super) float32x4_t, pub(super) float32x4_t);
 
 // SAFETY of every block below: NEON is a part of every AArch64 that this target has; the traits ask their callers for
 // pointers that are valid for the eight elements accessed; all accesses are unaligned ones.

@@ -55,7 +55,7 @@ impl Real for f32 {
 
 /// Eight lanes in an array.
 #[derive(Clone, Copy)]
-pub(in crate::kernels) struct Portable([f32; 8]);
+pub(in crate::kernels) struct Portable(pub(super) [f32; 8]);
 
 impl Portable {
     #[inline(always)]

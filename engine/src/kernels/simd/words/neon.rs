@@ -1,0 +1,122 @@
+//! On NEON.
+#![allow(
+    unused_unsafe,
+    reason = "which intrinsics are unsafe differs between versions of the standard library"
+)]
+
+use std::arch::aarch64::*;
+
+use super::super::{Neon, Rows};
+use super::Words;
+
+// SAFETY of every block below: as in `neon.rs`.
+
+impl Words for Neon {
+    type Int = [int32x4_t; 2];
+    const WORD_TOKENS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn load_ints(p: *const i32) -> Self::Int {
+        // SAFETY: above.
+        unsafe { [vld1q_s32(p), vld1q_s32(p.add(4))] }
+    }
+    #[inline(always)]
+    unsafe fn load_shared_ints(p: *const i32) -> Self::Int {
+        // SAFETY: above.
+        unsafe { Self::load_ints(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> Self::Int {
+        // SAFETY: above.
+        unsafe { Self::load_ints(p.map(|p| p[0].cast::<i32>().read_unaligned()).as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn halves(a: Self::Int) -> Self {
+        // SAFETY: above; eight words.
+        unsafe {
+            let words = vcombine_s16(vmovn_s32(a[0]), vmovn_s32(a[1]));
+            let mut bits = [0i16; 8];
+            vst1q_s16(bits.as_mut_ptr(), words);
+            <Self as super::super::Simd>::load_half([bits.as_ptr().cast(); 2])
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_u8_words(p: Rows<*const u8>) -> Self::Int {
+        // SAFETY: above.
+        unsafe {
+            let v = vld1q_u8(p[0]);
+            [
+                vreinterpretq_s32_u16(vmovl_u8(vget_low_u8(v))),
+                vreinterpretq_s32_u16(vmovl_u8(vget_high_u8(v))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_i8_words(p: Rows<*const u8>) -> Self::Int {
+        // SAFETY: above.
+        unsafe {
+            let v = vld1q_s8(p[0].cast());
+            [
+                vreinterpretq_s32_s16(vmovl_s8(vget_low_s8(v))),
+                vreinterpretq_s32_s16(vmovl_s8(vget_high_s8(v))),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn fifth_word_bits(a: Self::Int, v: Rows<u16>) -> Self::Int {
+        const BITS: [u16; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
+        // SAFETY: above; the table is eight words.
+        unsafe {
+            let (bits, one) = (vld1q_u16(BITS.as_ptr()), vdupq_n_u16(16));
+            let of =
+                |v: u16| vreinterpretq_s32_u16(vandq_u16(vtstq_u16(vdupq_n_u16(v), bits), one));
+            [
+                vorrq_s32(a[0], of(v[0] & 0xff)),
+                vorrq_s32(a[1], of(v[0] >> 8)),
+            ]
+        }
+    }
+    #[inline(always)]
+    unsafe fn shift_down(a: Self::Int, n: u32) -> Self::Int {
+        // SAFETY: above. To the left by less than nothing is to the right.
+        unsafe {
+            let n = vdupq_n_s32(-(n as i32));
+            let shift = |a| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), n));
+            [shift(a[0]), shift(a[1])]
+        }
+    }
+    #[inline(always)]
+    unsafe fn add_products(sum: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: above.
+        unsafe {
+            let of = |sum, a, b| {
+                let (a, b) = (vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+                let low = vmull_s16(vget_low_s16(a), vget_low_s16(b));
+                let high = vmull_s16(vget_high_s16(a), vget_high_s16(b));
+                vaddq_s32(sum, vpaddq_s32(low, high))
+            };
+            [of(sum[0], a[0], b[0]), of(sum[1], a[1], b[1])]
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum_rows(v: [Self::Int; 8]) -> Self::Int {
+        // SAFETY: above.
+        unsafe {
+            let fours = |v: &[Self::Int]| {
+                let add = |i: usize| vaddq_s32(v[i][0], v[i][1]);
+                vpaddq_s32(vpaddq_s32(add(0), add(1)), vpaddq_s32(add(2), add(3)))
+            };
+            [fours(&v[..4]), fours(&v[4..])]
+        }
+    }
+    #[inline(always)]
+    unsafe fn nearest(self) -> Self::Int {
+        // SAFETY: above.
+        unsafe { [vcvtnq_s32_f32(self.0), vcvtnq_s32_f32(self.1)] }
+    }
+    #[inline(always)]
+    unsafe fn store_words(a: Self::Int, p: *mut i16) {
+        // SAFETY: above.
+        unsafe { vst1q_s16(p, vcombine_s16(vmovn_s32(a[0]), vmovn_s32(a[1]))) }
+    }
+}

@@ -1,0 +1,217 @@
+//! On AVX2 and AVX-512.
+
+use std::arch::x86_64::*;
+
+use super::super::{Avx2, Avx512, Rows};
+use super::Words;
+
+// SAFETY of every block below: the trait asks its callers for the instruction set and for pointers that are valid
+// for what is read; all accesses are unaligned ones.
+
+impl Words for Avx2 {
+    type Int = __m256i;
+    const WORD_TOKENS: usize = 4;
+
+    #[inline(always)]
+    unsafe fn load_ints(p: *const i32) -> __m256i {
+        // SAFETY: above.
+        unsafe { _mm256_loadu_si256(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_shared_ints(p: *const i32) -> __m256i {
+        // SAFETY: above.
+        unsafe { Self::load_ints(p) }
+    }
+    #[inline(always)]
+    unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> __m256i {
+        // SAFETY: above.
+        unsafe { eight_lanes(p, 0) }
+    }
+    #[inline(always)]
+    unsafe fn halves(a: __m256i) -> Self {
+        // SAFETY: above.
+        unsafe {
+            let a = _mm256_and_si256(a, _mm256_set1_epi32(0xffff));
+            let high = _mm256_extracti128_si256::<1>(a);
+            let words = _mm_packus_epi32(_mm256_castsi256_si128(a), high);
+            Self(_mm256_cvtph_ps(words))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_u8_words(p: Rows<*const u8>) -> __m256i {
+        // SAFETY: above.
+        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(p[0].cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8_words(p: Rows<*const u8>) -> __m256i {
+        // SAFETY: above.
+        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(p[0].cast())) }
+    }
+    #[inline(always)]
+    unsafe fn fifth_word_bits(a: __m256i, v: Rows<u16>) -> __m256i {
+        // SAFETY: above.
+        unsafe {
+            let bit = _mm256_setr_epi16(
+                1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768,
+            );
+            let all = _mm256_and_si256(_mm256_set1_epi16(v[0].cast_signed()), bit);
+            let set = _mm256_cmpeq_epi16(all, bit);
+            _mm256_or_si256(a, _mm256_and_si256(set, _mm256_set1_epi16(16)))
+        }
+    }
+    #[inline(always)]
+    unsafe fn shift_down(a: __m256i, n: u32) -> __m256i {
+        // SAFETY: above.
+        unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn add_products(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: above.
+        unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
+    }
+    #[inline(always)]
+    unsafe fn sum_rows(v: [__m256i; 8]) -> __m256i {
+        // SAFETY: above.
+        unsafe {
+            // Each 128-bit half holds four sums over it.
+            let fours = |v: &[__m256i]| {
+                let (a, b) = (_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+                _mm256_hadd_epi32(a, b)
+            };
+            let (low, high) = (fours(&v[..4]), fours(&v[4..]));
+            _mm256_add_epi32(
+                _mm256_permute2x128_si256::<0x20>(low, high),
+                _mm256_permute2x128_si256::<0x31>(low, high),
+            )
+        }
+    }
+    #[inline(always)]
+    unsafe fn nearest(self) -> __m256i {
+        // SAFETY: above. Rust leaves the mode of rounding as it is: to nearest, ties to even.
+        unsafe { _mm256_cvtps_epi32(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_words(a: __m256i, p: *mut i16) {
+        // SAFETY: above.
+        unsafe {
+            let high = _mm256_extracti128_si256::<1>(a);
+            let words = _mm_packs_epi32(_mm256_castsi256_si128(a), high);
+            _mm_storeu_si128(p.cast(), words);
+        }
+    }
+}
+
+impl<const VNNI: bool> Words for Avx512<VNNI> {
+    type Int = __m512i;
+    const WORD_TOKENS: usize = 6;
+
+    #[inline(always)]
+    unsafe fn load_ints(p: *const i32) -> __m512i {
+        // SAFETY: above.
+        unsafe { _mm512_loadu_si512(p.cast()) }
+    }
+    #[inline(always)]
+    unsafe fn load_shared_ints(p: *const i32) -> __m512i {
+        // SAFETY: above.
+        unsafe { _mm512_broadcast_i64x4(_mm256_loadu_si256(p.cast())) }
+    }
+    #[inline(always)]
+    unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> __m512i {
+        // SAFETY: above.
+        unsafe {
+            let low = _mm512_castsi256_si512(eight_lanes(p, 0));
+            _mm512_inserti64x4::<1>(low, eight_lanes(p, 1))
+        }
+    }
+    #[inline(always)]
+    unsafe fn halves(a: __m512i) -> Self {
+        // SAFETY: above.
+        Self(unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) })
+    }
+    #[inline(always)]
+    unsafe fn load_u8_words(p: Rows<*const u8>) -> __m512i {
+        // SAFETY: above.
+        unsafe { _mm512_cvtepu8_epi16(sixteen_each(p)) }
+    }
+    #[inline(always)]
+    unsafe fn load_i8_words(p: Rows<*const u8>) -> __m512i {
+        // SAFETY: above.
+        unsafe { _mm512_cvtepi8_epi16(sixteen_each(p)) }
+    }
+    #[inline(always)]
+    unsafe fn fifth_word_bits(a: __m512i, v: Rows<u16>) -> __m512i {
+        // SAFETY: above.
+        unsafe {
+            let set = u32::from(v[0]) | u32::from(v[1]) << 16;
+            _mm512_or_si512(a, _mm512_maskz_set1_epi16(set, 16))
+        }
+    }
+    #[inline(always)]
+    unsafe fn shift_down(a: __m512i, n: u32) -> __m512i {
+        // SAFETY: above.
+        unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn add_products(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: above; VNNI is only said where it is.
+        unsafe {
+            if VNNI {
+                _mm512_dpwssd_epi32(sum, a, b)
+            } else {
+                _mm512_add_epi32(sum, _mm512_madd_epi16(a, b))
+            }
+        }
+    }
+    #[inline(always)]
+    unsafe fn sum_rows(v: [__m512i; 8]) -> __m512i {
+        // SAFETY: above.
+        unsafe {
+            // Each 128-bit quarter holds four sums over it.
+            let twos =
+                |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+            let fours = |v: &[__m512i]| {
+                let (a, b) = (twos(v[0], v[1]), twos(v[2], v[3]));
+                _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
+            };
+            let (low, high) = (fours(&v[..4]), fours(&v[4..]));
+            // [row 0's lower four, row 1's lower four, row 0's upper four, row 1's upper four]
+            let sums = _mm512_add_epi32(
+                _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high),
+                _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high),
+            );
+            _mm512_shuffle_i32x4::<0b11_01_10_00>(sums, sums)
+        }
+    }
+    #[inline(always)]
+    unsafe fn nearest(self) -> __m512i {
+        // SAFETY: above. Rust leaves the mode of rounding as it is: to nearest, ties to even.
+        unsafe { _mm512_cvtps_epi32(self.0) }
+    }
+    #[inline(always)]
+    unsafe fn store_words(a: __m512i, p: *mut i16) {
+        // SAFETY: above.
+        unsafe { _mm256_storeu_si256(p.cast(), _mm512_cvtepi32_epi16(a)) }
+    }
+}
+
+/// Four bytes of each place in row `i`. In registers all the way: what was just written in parts cannot be read as a whole
+/// at once.
+///
+/// # Safety
+/// Needs AVX2; each pointer holds four bytes.
+#[inline(always)]
+unsafe fn eight_lanes(p: [Rows<*const u8>; 8], i: usize) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe {
+        let [a, b, c, d, e, f, g, h] = p.map(|p| p[i].cast::<i32>().read_unaligned());
+        _mm256_setr_epi32(a, b, c, d, e, f, g, h)
+    }
+}
+
+/// # Safety
+/// Needs AVX; each pointer holds sixteen bytes.
+#[inline(always)]
+unsafe fn sixteen_each(p: Rows<*const u8>) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe { _mm256_set_m128i(_mm_loadu_si128(p[1].cast()), _mm_loadu_si128(p[0].cast())) }
+}
