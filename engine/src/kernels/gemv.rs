@@ -18,7 +18,7 @@ use crate::format::StoredType;
 /// Bytes of a group of rows up to which a later group, of so many, is fetched ahead; of longer rows, what comes in the
 /// row.
 pub(super) const NEXT_GROUP: usize = 24 << 10;
-pub(super) const GROUPS_AHEAD: usize = 4;
+const GROUPS_AHEAD: usize = 4;
 const AHEAD: usize = 1 << 10;
 /// Bytes of a cache line.
 pub(super) const LINE: usize = 64;

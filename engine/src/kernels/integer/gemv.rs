@@ -8,7 +8,7 @@
 use std::marker::PhantomData;
 use std::ops::Range;
 
-use super::super::gemv::{GROUPS_AHEAD, LINE, NEXT_GROUP};
+use super::super::gemv::{LINE, NEXT_GROUP};
 use super::super::simd::{Kernel, Simd};
 use super::super::{Layout, Matrix};
 use super::block::places;
@@ -79,7 +79,7 @@ impl<W: Width> Gemv<'_, '_, W> {
         let group = V::LANES * row_bytes;
         let in_groups = group <= NEXT_GROUP && self.w.layout == Layout::RowMajor;
         let group_start = self.w.data.as_ptr().wrapping_add(first * row_bytes);
-        let mut next = group_start.wrapping_add(GROUPS_AHEAD * group);
+        let mut next = group_start.wrapping_add(group);
         let mut factors = [0.0f32; TOGETHER * 2 * 16];
         let (mut x, mut passed) = (self.x, 0);
         // SAFETY: the caller's; the factors have room for `TOGETHER` strips.
