@@ -10,7 +10,7 @@
 //! | `dot.rs` | the register block, and with it the order of every matrix product |
 //! | `panel.rs` | rows of weights in the order in which the register block reads them |
 //! | `gemv.rs` | the same for one token, without a panel |
-//! | `integer/` | the same in integers of 16 bits, where that is asked for |
+//! | `integer/` | the same in integers of 16 or eight bits, where that is asked for |
 //! | `unpack.rs`, `unpack_k.rs` | stored blocks to f32, eight at a time |
 //! | `attention.rs` | attention of a tile of queries over cached blocks |
 //! | `attention_steps.rs` | its steps over one block |
