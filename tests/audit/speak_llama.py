@@ -79,7 +79,7 @@ def speakers(model: Path, out: Path) -> dict:
         all_[name] = (name.replace("-", "="), requantized(model, out / f"{name}.gguf", kind), [])
     if any(key.endswith("attention.sliding_window") for key in reader.fields):
         all_["no-window"] = ("no-window", with_window(model, out / "no-window.gguf", 1 << 20), [])
-        all_["half-window"] = ("other", with_window(model, out / "half-window.gguf", 256), [])
+        all_["half-window"] = ("chunk-size=0.5", with_window(model, out / "half-window.gguf", 256), [])
     return all_
 
 
