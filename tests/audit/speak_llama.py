@@ -58,6 +58,9 @@ def speakers(model: Path, out: Path) -> dict:
     """Name: truth, file, options of the server."""
     reader = GGUFReader(model)
     base = rope_base(reader)
+    windowed = any(key.endswith("attention.sliding_window") for key in reader.fields)
+    # Where some layers have windows, the options are of the others only, which the catalogue has as no fault of its own.
+    rope = lambda name: "other" if windowed else name  # noqa: E731
     both = lambda kind: [f"cache_type_k={kind}", f"cache_type_v={kind}"]  # noqa: E731
     all_ = {
         "plain": ("sound", model, []),
@@ -68,16 +71,16 @@ def speakers(model: Path, out: Path) -> dict:
         "cache-q8": ("kv-cache=q8_0", model, both("q8_0")),
         "cache-q5": ("kv-cache=q5_1", model, both("q5_1")),
         "cache-q4": ("kv-cache=q4_0", model, both("q4_0")),
-        "base-half": ("rope-base=0.5", model, [f"rope_freq_base={base / 2}"]),
-        "base-fifth": ("rope-base=0.2", model, [f"rope_freq_base={base / 5}"]),
-        "base-double": ("rope-base=2", model, [f"rope_freq_base={base * 2}"]),
-        "scale-half": ("rope-scale=0.5", model, ["rope_freq_scale=0.5"]),
-        "scale-quarter": ("rope-scale=0.25", model, ["rope_freq_scale=0.25"]),
+        "base-half": (rope("rope-base=0.5"), model, [f"rope_freq_base={base / 2}"]),
+        "base-fifth": (rope("rope-base=0.2"), model, [f"rope_freq_base={base / 5}"]),
+        "base-double": (rope("rope-base=2"), model, [f"rope_freq_base={base * 2}"]),
+        "scale-half": (rope("rope-scale=0.5"), model, ["rope_freq_scale=0.5"]),
+        "scale-quarter": (rope("rope-scale=0.25"), model, ["rope_freq_scale=0.25"]),
     }
     for kind in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q5_0, GGMLQuantizationType.Q8_0):
         name = f"weights-{kind.name.lower()}"
         all_[name] = (name.replace("-", "="), requantized(model, out / f"{name}.gguf", kind), [])
-    if any(key.endswith("attention.sliding_window") for key in reader.fields):
+    if windowed:
         all_["no-window"] = ("no-window", with_window(model, out / "no-window.gguf", 1 << 20), [])
         all_["half-window"] = ("chunk-size=0.5", with_window(model, out / "half-window.gguf", 256), [])
     return all_
