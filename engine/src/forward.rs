@@ -424,6 +424,7 @@ pub(crate) fn head(
                 logits,
             });
         }
+        spare::give([h, logits]);
     }
 }
 

@@ -61,6 +61,7 @@ pub(crate) fn moe(
             work[expert].push(Routed { token, score });
         }
     }
+    spare::give([logits]);
     if let Some(reader) = reader {
         let used = w.routed.iter().zip(&work).filter(|(_, w)| !w.is_empty());
         used.for_each(|(expert, _)| reader.read(expert.matrices()));
