@@ -88,7 +88,7 @@ unsafe fn put_codes<V: Simd, W: Width, T: Integers>(from: &Places, strip: usize,
     unsafe {
         let mut codes = [[V::splat(0.0); 8]; 2];
         for j in 0..8 {
-            let row = W::row::<V>(T::codes::<V>(from[j], strip));
+            let row = W::row::<V, T>(T::codes::<V>(from[j], strip));
             for i in 0..W::VECTORS {
                 codes[i][j] = V::from_bits(row[i]);
             }
@@ -114,11 +114,11 @@ pub(super) unsafe fn places<V: Simd>(
 ) -> Places {
     let info = w.ty.info();
     let row_bytes = w.cols / info.block * info.bytes;
-    let at = |row: usize| {
-        let stored = w.stored_row(row.min(last));
-        let byte = stored * row_bytes + strip * STRIP / info.block * info.bytes;
-        w.data.as_ptr().wrapping_add(byte)
-    };
+    let start = w
+        .data
+        .as_ptr()
+        .wrapping_add(strip * STRIP / info.block * info.bytes);
+    let at = |row: usize| start.wrapping_add(w.stored_row(row.min(last)) * row_bytes);
     let mut from: [Rows<*const u8>; 8] = [[std::ptr::null(); 2]; 8];
     for j in 0..8 {
         from[j] = [at(first + j), at(first + (V::ROWS - 1) * 8 + j)];

@@ -41,8 +41,8 @@ pub(super) trait Integers {
     fn bytes() -> usize {
         Self::TYPE.info().bytes
     }
-    /// The codes of a block's strip in one row, or in two.
-    unsafe fn codes<V: Simd>(block: Rows<*const u8>, strip: usize) -> Codes<V>;
+    /// The codes of a block's strip in one row, or in two: bytes in ascending order, signed where they have eight bits.
+    unsafe fn codes<V: Simd>(block: Rows<*const u8>, strip: usize) -> V::Int;
     /// The factors of all strips of a block.
     unsafe fn factors<V: Simd>(blocks: &Places, to: Factors);
 }
@@ -63,7 +63,7 @@ macro_rules! integers {
                 const OFFSETS: usize = $offsets;
 
                 #[inline(always)]
-                unsafe fn codes<V: Simd>(block: Rows<*const u8>, strip: usize) -> Codes<V> {
+                unsafe fn codes<V: Simd>(block: Rows<*const u8>, strip: usize) -> V::Int {
                     // SAFETY: the caller's.
                     unsafe { $codes::<V>(block, strip) }
                 }
@@ -129,110 +129,81 @@ impl Factors {
 // SAFETY of the functions below: they need the instruction set of V, a block of the type behind each pointer, and room
 // where the factors go.
 
-/// Codes of two times sixteen columns: words in ascending order.
-pub(super) type Codes<V> = [<V as super::super::simd::Words>::Int; 2];
-
 #[inline(always)]
-unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q8_0<V: Simd>(b: Rows<*const u8>, _: usize) -> V::Int {
     // SAFETY: above.
-    unsafe { [V::load_i8_words(at(b, 2)), V::load_i8_words(at(b, 18))] }
+    unsafe { V::load_bytes(at(b, 2)) }
 }
 
 #[inline(always)]
-unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q4_0<V: Simd>(b: Rows<*const u8>, _: usize) -> V::Int {
     // SAFETY: above.
-    unsafe { nibbles::<V>(at(b, 2)) }
+    unsafe { V::load_nibbles(at(b, 2)) }
 }
 
 #[inline(always)]
-unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q4_1<V: Simd>(b: Rows<*const u8>, _: usize) -> V::Int {
     // SAFETY: above.
-    unsafe { nibbles::<V>(at(b, 4)) }
+    unsafe { V::load_nibbles(at(b, 4)) }
 }
 
 #[inline(always)]
-unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, _: usize) -> V::Int {
     // SAFETY: above.
-    unsafe { fifth::<V>(nibbles::<V>(at(b, 6)), at(b, 2)) }
+    unsafe { fifth::<V>(V::load_nibbles(at(b, 6)), at(b, 2)) }
 }
 
 #[inline(always)]
-unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: usize) -> Codes<V> {
+unsafe fn q5_1<V: Simd>(b: Rows<*const u8>, _: usize) -> V::Int {
     // SAFETY: above.
-    unsafe { fifth::<V>(nibbles::<V>(at(b, 8)), at(b, 4)) }
+    unsafe { fifth::<V>(V::load_nibbles(at(b, 8)), at(b, 4)) }
 }
 
 #[inline(always)]
-unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+unsafe fn q4_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> V::Int {
     // SAFETY: above.
     unsafe { nibbles_of::<V>(at(b, 16 + strip / 2 * 32), strip % 2 == 1) }
 }
 
 #[inline(always)]
-unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+unsafe fn q5_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> V::Int {
     // SAFETY: above.
     unsafe {
-        let mut q = nibbles_of::<V>(at(b, 48 + strip / 2 * 32), strip % 2 == 1);
-        for i in 0..2 {
-            let fifth = V::shift_down(V::load_u8_words(at(b, 16 + 16 * i)), strip as u32);
-            q[i] = V::or(q[i], V::shl::<4>(V::and(fifth, V::int(0x0001_0001))));
-        }
-        q
+        let q = nibbles_of::<V>(at(b, 48 + strip / 2 * 32), strip % 2 == 1);
+        let fifth = V::shift_down(V::load_bytes(at(b, 16)), strip as u32);
+        V::or(q, V::shl::<4>(V::and(fifth, V::int(0x0101_0101))))
     }
 }
 
 #[inline(always)]
-unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> Codes<V> {
+unsafe fn q6_k<V: Simd>(b: Rows<*const u8>, strip: usize) -> V::Int {
     // SAFETY: above.
     unsafe {
         // The four strips of half a block: the lower nibbles of two times 32 bytes, then the upper ones.
         let (half, r) = (strip / 4, strip % 4);
-        let mut q = nibbles_of::<V>(at(b, 64 * half + 32 * (r % 2)), r / 2 == 1);
-        for i in 0..2 {
-            let upper = V::load_u8_words(at(b, 128 + 32 * half + 16 * i));
-            let upper = V::and(V::shift_down(upper, 2 * r as u32), V::int(0x0003_0003));
-            q[i] = V::or(q[i], V::shl::<4>(upper));
-        }
-        q
-    }
-}
-
-/// The low nibbles of sixteen bytes, then the high ones.
-#[inline(always)]
-unsafe fn nibbles<V: Simd>(p: Rows<*const u8>) -> Codes<V> {
-    // SAFETY: above.
-    unsafe {
-        let (bytes, low) = (V::load_u8_words(p), V::int(0x000f_000f));
-        [V::and(bytes, low), V::and(V::shr::<4>(bytes), low)]
+        let q = nibbles_of::<V>(at(b, 64 * half + 32 * (r % 2)), r / 2 == 1);
+        let upper = V::shift_down(V::load_bytes(at(b, 128 + 32 * half)), 2 * r as u32);
+        V::or(q, V::shl::<4>(V::and(upper, V::int(0x0303_0303))))
     }
 }
 
 /// The low or the high nibbles of 32 bytes.
 #[inline(always)]
-unsafe fn nibbles_of<V: Simd>(p: Rows<*const u8>, high: bool) -> Codes<V> {
+unsafe fn nibbles_of<V: Simd>(p: Rows<*const u8>, high: bool) -> V::Int {
     // SAFETY: above.
     unsafe {
         let shift = if high { 4 } else { 0 };
-        let of = |i| {
-            V::and(
-                V::shift_down(V::load_u8_words(at(p, i)), shift),
-                V::int(0x000f_000f),
-            )
-        };
-        [of(0), of(16)]
+        V::and(V::shift_down(V::load_bytes(p), shift), V::int(0x0f0f_0f0f))
     }
 }
 
 /// Codes with the fifth bits that stand at `p`, one a column.
 #[inline(always)]
-unsafe fn fifth<V: Simd>(q: Codes<V>, p: Rows<*const u8>) -> Codes<V> {
+unsafe fn fifth<V: Simd>(q: V::Int, p: Rows<*const u8>) -> V::Int {
     // SAFETY: above.
     unsafe {
-        let bits = |p: Rows<*const u8>| p.map(|p| u16::from_le_bytes(p.cast::<[u8; 2]>().read()));
-        [
-            V::fifth_word_bits(q[0], bits(p)),
-            V::fifth_word_bits(q[1], bits(at(p, 2))),
-        ]
+        let bits = |p: *const u8| u32::from_le_bytes(p.cast::<[u8; 4]>().read());
+        V::fifth_byte_bits(q, [bits(p[0]), bits(p[1])])
     }
 }
 

@@ -6,6 +6,7 @@
 )]
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 use std::ops::Range;
 
 use super::super::gemv::{LINE, NEXT_GROUP};
@@ -18,6 +19,9 @@ use crate::format::StoredType;
 
 /// Strips whose factors are unpacked together: long before they are read.
 const TOGETHER: usize = 32;
+
+/// The lanes of bytes in each half of a strip.
+const HALVES: [[i32; 8]; 2] = [[-1, -1, -1, -1, 0, 0, 0, 0], [0, 0, 0, 0, -1, -1, -1, -1]];
 
 /// The products of some rows with one token.
 pub(super) struct Gemv<'a, 'w, W> {
@@ -54,10 +58,11 @@ impl<W: Width> Gemv<'_, '_, W> {
     /// Needs the instruction set of V; the rows are inside of `w` and `y`, x holds all strips.
     #[inline(always)]
     unsafe fn each_vector<V: Simd, T: Integers>(&self) {
+        let mut factors = MaybeUninit::<[f32; TOGETHER * 2 * 16]>::uninit();
         for first in self.rows.clone().step_by(V::LANES) {
-            // SAFETY: the caller's.
+            // SAFETY: the caller's; the factors have room for `TOGETHER` strips.
             unsafe {
-                let sum = self.products::<V, T>(first);
+                let sum = self.products::<V, T>(first, factors.as_mut_ptr().cast());
                 let n_rows = (self.rows.end - first).min(V::LANES);
                 let mut all = [0.0f32; 16];
                 sum.store(all.as_mut_ptr());
@@ -71,24 +76,23 @@ impl<W: Width> Gemv<'_, '_, W> {
     /// The products of a vector's rows, a row a lane.
     ///
     /// # Safety
-    /// As [`Gemv::each_vector`].
+    /// As [`Gemv::each_vector`]; `factors` has room for `TOGETHER` strips.
     #[inline(always)]
-    unsafe fn products<V: Simd, T: Integers>(&self, first: usize) -> V {
+    unsafe fn products<V: Simd, T: Integers>(&self, first: usize, factors: *mut f32) -> V {
         let strips = self.w.cols / STRIP;
         let row_bytes = strips / T::strips() * T::bytes();
         let group = V::LANES * row_bytes;
         let in_groups = group <= NEXT_GROUP && self.w.layout == Layout::RowMajor;
         let group_start = self.w.data.as_ptr().wrapping_add(first * row_bytes);
         let mut next = group_start.wrapping_add(group);
-        let mut factors = [0.0f32; TOGETHER * 2 * 16];
         let (mut x, mut passed) = (self.x, 0);
-        // SAFETY: the caller's; the factors have room for `TOGETHER` strips.
+        // SAFETY: the caller's.
         unsafe {
+            let mut from = places::<V>(self.w, first, self.rows.end - 1, 0);
             let mut sum = V::splat(0.0);
             for start in (0..strips).step_by(TOGETHER) {
                 let blocks = (strips - start).min(TOGETHER) / T::strips();
-                let mut from = places::<V>(self.w, first, self.rows.end - 1, start);
-                unpack_factors::<V, T>(from, blocks, factors.as_mut_ptr());
+                unpack_factors::<V, T>(from, blocks, factors);
                 for block in 0..blocks {
                     if in_groups {
                         // As many bytes as are read here, in the order in which they lie.
@@ -103,7 +107,7 @@ impl<W: Width> Gemv<'_, '_, W> {
                     passed += T::bytes();
                     for strip in 0..T::strips() {
                         let at = (block * T::strips() + strip) * 2 * V::LANES;
-                        sum = add_strip::<V, W, T>(&from, strip, x, factors.as_ptr().add(at), sum);
+                        sum = add_strip::<V, W, T>(&from, strip, x, factors.add(at), sum);
                         x = x.add(W::RECORD);
                     }
                     from = behind::<T>(from);
@@ -173,7 +177,7 @@ unsafe fn add_strip<V: Simd, W: Width, T: Integers>(
         let zero = V::int(0);
         let mut codes = [[zero; 2]; 8];
         for j in 0..8 {
-            codes[j] = W::row::<V>(T::codes::<V>(from[j], strip));
+            codes[j] = W::row::<V, T>(T::codes::<V>(from[j], strip));
         }
         let unit = x.add(W::LANES).cast::<f32>();
         for part in 0..T::SCALES {
@@ -183,31 +187,31 @@ unsafe fn add_strip<V: Simd, W: Width, T: Integers>(
                 (_, 1) => 0..1,
                 _ => part..part + 1,
             };
-            let mut start = [0; 8];
+            let mut lanes = [zero; 8];
+            for i in vectors {
+                let mut x = V::load_shared_ints(x.add(8 * i));
+                if W::VECTORS < T::SCALES {
+                    x = V::and(x, V::load_shared_ints(HALVES[part].as_ptr()));
+                }
+                for j in 0..8 {
+                    lanes[j] = W::add::<V>(lanes[j], codes[j][i], x);
+                }
+            }
+            if W::short_sums::<V>() {
+                // No `map`: it is not compiled for the instruction set.
+                for j in 0..8 {
+                    lanes[j] = join::<V>(zero, lanes[j]);
+                }
+            }
+            let mut exact = V::sum_rows(lanes);
             if T::BIAS != 0 {
                 let half = |i: usize| *x.add(W::LANES + 2 + i);
                 let all = match T::SCALES {
                     1 => half(0) + half(1),
                     _ => half(part),
                 };
-                start[0] = -T::BIAS * all;
+                exact = V::add_ints(exact, V::int(-T::BIAS * all));
             }
-            let start = V::load_shared_ints(start.as_ptr());
-            let mut lanes = [if W::short_sums::<V>() { zero } else { start }; 8];
-            for i in vectors {
-                let x = if W::VECTORS < T::SCALES {
-                    V::load_shared_ints(part_of(x, part).as_ptr())
-                } else {
-                    V::load_shared_ints(x.add(8 * i))
-                };
-                for j in 0..8 {
-                    lanes[j] = W::add::<V>(lanes[j], codes[j][i], x);
-                }
-            }
-            if W::short_sums::<V>() {
-                lanes = lanes.map(|lane| join::<V>(start, lane));
-            }
-            let exact = V::sum_rows(lanes);
             let factor = V::load(factors.add(part * V::LANES)).mul(V::splat(*unit));
             sum = V::to_real(exact).fma(factor, sum);
         }
@@ -217,14 +221,4 @@ unsafe fn add_strip<V: Simd, W: Width, T: Integers>(
         }
         sum
     }
-}
-
-/// Half a vector of a strip's activations, zeros in the place of the other half.
-///
-/// # Safety
-/// x holds eight lanes.
-#[inline(always)]
-unsafe fn part_of(x: *const i32, part: usize) -> [i32; 8] {
-    // SAFETY: the caller's.
-    unsafe { std::array::from_fn(|i| if i / 4 == part { *x.add(i) } else { 0 }) }
 }

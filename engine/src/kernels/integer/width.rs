@@ -1,7 +1,7 @@
 //! How wide the integers are: 16 bits, two in a lane of 32, or eight, four in a lane.
 
 use super::super::simd::Simd;
-use super::codes::{Codes, STRIP};
+use super::codes::{Integers, STRIP};
 
 /// Integers of activations, and of the codes that they are multiplied with.
 pub(super) trait Width: Copy + Sync {
@@ -19,7 +19,7 @@ pub(super) trait Width: Copy + Sync {
     const PANEL: usize = Self::LANES + 2;
 
     /// A strip's codes of one row, or of two: `VECTORS` vectors; a second one may hold anything.
-    unsafe fn row<V: Simd>(codes: Codes<V>) -> Codes<V>;
+    unsafe fn row<V: Simd, T: Integers>(codes: V::Int) -> [V::Int; 2];
     /// Whether [`Width::add`] adds in words, as [`super::super::simd::Bytes::SHORT_SUMS`] says.
     fn short_sums<V: Simd>() -> bool;
     /// `sum` and the products of codes and activations.
@@ -43,8 +43,9 @@ impl Width for Int16 {
     const GREATEST: f32 = 32767.0;
 
     #[inline(always)]
-    unsafe fn row<V: Simd>(codes: Codes<V>) -> Codes<V> {
-        codes
+    unsafe fn row<V: Simd, T: Integers>(codes: V::Int) -> [V::Int; 2] {
+        // SAFETY: above.
+        unsafe { V::widen(codes, T::BITS == 8) }
     }
     fn short_sums<V: Simd>() -> bool {
         false
@@ -66,9 +67,8 @@ impl Width for Int8 {
     const GREATEST: f32 = 127.0;
 
     #[inline(always)]
-    unsafe fn row<V: Simd>(codes: Codes<V>) -> Codes<V> {
-        // SAFETY: above.
-        unsafe { [V::pack_bytes(codes[0], codes[1]), codes[1]] }
+    unsafe fn row<V: Simd, T: Integers>(codes: V::Int) -> [V::Int; 2] {
+        [codes; 2]
     }
     fn short_sums<V: Simd>() -> bool {
         V::SHORT_SUMS

@@ -25,14 +25,10 @@ pub(in crate::kernels) trait Words: Real {
     unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> Self::Int;
     /// The IEEE half in the lower two bytes of each lane.
     unsafe fn halves(a: Self::Int) -> Self;
-    /// Sixteen bytes of each row, a word each.
-    unsafe fn load_u8_words(p: Rows<*const u8>) -> Self::Int;
-    /// Sixteen signed bytes of each row, a word each.
-    unsafe fn load_i8_words(p: Rows<*const u8>) -> Self::Int;
-    /// Adds 16 to word j of a row where bit j of `v` is set; nothing in `a` is above the fourth bit.
-    unsafe fn fifth_word_bits(a: Self::Int, v: Rows<u16>) -> Self::Int;
     /// Each lane's bits moved down by `n`, zeros behind them.
     unsafe fn shift_down(a: Self::Int, n: u32) -> Self::Int;
+    /// `a + b` in each lane.
+    unsafe fn add_ints(a: Self::Int, b: Self::Int) -> Self::Int;
     /// `sum + a.low * b.low + a.high * b.high` in each lane.
     unsafe fn add_products(sum: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
     /// In each row: lane j is the sum of the row's eight lanes of `v[j]`.
@@ -49,7 +45,7 @@ fn halves(v: i32) -> [i16; 2] {
 }
 
 /// A lane of two words.
-fn lane(low: i16, high: i16) -> i32 {
+pub(super) fn lane(low: i16, high: i16) -> i32 {
     i32::from(low as u16) | i32::from(high) << 16
 }
 
@@ -79,25 +75,12 @@ impl Words for Portable {
         unsafe { <Self as Simd>::load_half([bytes.as_ptr().cast(); 2]) }
     }
     #[inline(always)]
-    unsafe fn load_u8_words(p: Rows<*const u8>) -> [i32; 8] {
-        // SAFETY: the caller's pointer holds sixteen bytes.
-        let bytes = unsafe { p[0].cast::<[[u8; 2]; 8]>().read() };
-        bytes.map(|[a, b]| lane(a.into(), b.into()))
-    }
-    #[inline(always)]
-    unsafe fn load_i8_words(p: Rows<*const u8>) -> [i32; 8] {
-        // SAFETY: the caller's pointer holds sixteen bytes.
-        let bytes = unsafe { p[0].cast::<[[i8; 2]; 8]>().read() };
-        bytes.map(|[a, b]| lane(a.into(), b.into()))
-    }
-    #[inline(always)]
-    unsafe fn fifth_word_bits(a: [i32; 8], v: Rows<u16>) -> [i32; 8] {
-        let bit = |j: usize| i32::from(v[0] >> j & 1) << 4;
-        std::array::from_fn(|j| a[j] + (bit(2 * j) | bit(2 * j + 1) << 16))
-    }
-    #[inline(always)]
     unsafe fn shift_down(a: [i32; 8], n: u32) -> [i32; 8] {
         a.map(|a| ((a as u32) >> n) as i32)
+    }
+    #[inline(always)]
+    unsafe fn add_ints(a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
+        std::array::from_fn(|j| a[j] + b[j])
     }
     #[inline(always)]
     unsafe fn add_products(sum: [i32; 8], a: [i32; 8], b: [i32; 8]) -> [i32; 8] {

@@ -41,42 +41,6 @@ impl Words for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn load_u8_words(p: Rows<*const u8>) -> Self::Int {
-        // SAFETY: above.
-        unsafe {
-            let v = vld1q_u8(p[0]);
-            [
-                vreinterpretq_s32_u16(vmovl_u8(vget_low_u8(v))),
-                vreinterpretq_s32_u16(vmovl_u8(vget_high_u8(v))),
-            ]
-        }
-    }
-    #[inline(always)]
-    unsafe fn load_i8_words(p: Rows<*const u8>) -> Self::Int {
-        // SAFETY: above.
-        unsafe {
-            let v = vld1q_s8(p[0].cast());
-            [
-                vreinterpretq_s32_s16(vmovl_s8(vget_low_s8(v))),
-                vreinterpretq_s32_s16(vmovl_s8(vget_high_s8(v))),
-            ]
-        }
-    }
-    #[inline(always)]
-    unsafe fn fifth_word_bits(a: Self::Int, v: Rows<u16>) -> Self::Int {
-        const BITS: [u16; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-        // SAFETY: above; the table is eight words.
-        unsafe {
-            let (bits, one) = (vld1q_u16(BITS.as_ptr()), vdupq_n_u16(16));
-            let of =
-                |v: u16| vreinterpretq_s32_u16(vandq_u16(vtstq_u16(vdupq_n_u16(v), bits), one));
-            [
-                vorrq_s32(a[0], of(v[0] & 0xff)),
-                vorrq_s32(a[1], of(v[0] >> 8)),
-            ]
-        }
-    }
-    #[inline(always)]
     unsafe fn shift_down(a: Self::Int, n: u32) -> Self::Int {
         // SAFETY: above. To the left by less than nothing is to the right.
         unsafe {
@@ -84,6 +48,11 @@ impl Words for Neon {
             let shift = |a| vreinterpretq_s32_u32(vshlq_u32(vreinterpretq_u32_s32(a), n));
             [shift(a[0]), shift(a[1])]
         }
+    }
+    #[inline(always)]
+    unsafe fn add_ints(a: Self::Int, b: Self::Int) -> Self::Int {
+        // SAFETY: above.
+        unsafe { [vaddq_s32(a[0], b[0]), vaddq_s32(a[1], b[1])] }
     }
     #[inline(always)]
     unsafe fn add_products(sum: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int {

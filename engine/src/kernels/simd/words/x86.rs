@@ -38,31 +38,14 @@ impl Words for Avx2 {
         }
     }
     #[inline(always)]
-    unsafe fn load_u8_words(p: Rows<*const u8>) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_cvtepu8_epi16(_mm_loadu_si128(p[0].cast())) }
-    }
-    #[inline(always)]
-    unsafe fn load_i8_words(p: Rows<*const u8>) -> __m256i {
-        // SAFETY: above.
-        unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(p[0].cast())) }
-    }
-    #[inline(always)]
-    unsafe fn fifth_word_bits(a: __m256i, v: Rows<u16>) -> __m256i {
-        // SAFETY: above.
-        unsafe {
-            let bit = _mm256_setr_epi16(
-                1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, -32768,
-            );
-            let all = _mm256_and_si256(_mm256_set1_epi16(v[0].cast_signed()), bit);
-            let set = _mm256_cmpeq_epi16(all, bit);
-            _mm256_or_si256(a, _mm256_and_si256(set, _mm256_set1_epi16(16)))
-        }
-    }
-    #[inline(always)]
     unsafe fn shift_down(a: __m256i, n: u32) -> __m256i {
         // SAFETY: above.
         unsafe { _mm256_srl_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn add_ints(a: __m256i, b: __m256i) -> __m256i {
+        // SAFETY: above.
+        unsafe { _mm256_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn add_products(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
@@ -129,27 +112,14 @@ impl<const VNNI: bool> Words for Avx512<VNNI> {
         Self(unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(a)) })
     }
     #[inline(always)]
-    unsafe fn load_u8_words(p: Rows<*const u8>) -> __m512i {
-        // SAFETY: above.
-        unsafe { _mm512_cvtepu8_epi16(sixteen_each(p)) }
-    }
-    #[inline(always)]
-    unsafe fn load_i8_words(p: Rows<*const u8>) -> __m512i {
-        // SAFETY: above.
-        unsafe { _mm512_cvtepi8_epi16(sixteen_each(p)) }
-    }
-    #[inline(always)]
-    unsafe fn fifth_word_bits(a: __m512i, v: Rows<u16>) -> __m512i {
-        // SAFETY: above.
-        unsafe {
-            let set = u32::from(v[0]) | u32::from(v[1]) << 16;
-            _mm512_or_si512(a, _mm512_maskz_set1_epi16(set, 16))
-        }
-    }
-    #[inline(always)]
     unsafe fn shift_down(a: __m512i, n: u32) -> __m512i {
         // SAFETY: above.
         unsafe { _mm512_srl_epi32(a, _mm_cvtsi32_si128(n as i32)) }
+    }
+    #[inline(always)]
+    unsafe fn add_ints(a: __m512i, b: __m512i) -> __m512i {
+        // SAFETY: above.
+        unsafe { _mm512_add_epi32(a, b) }
     }
     #[inline(always)]
     unsafe fn add_products(sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
@@ -206,12 +176,4 @@ unsafe fn eight_lanes(p: [Rows<*const u8>; 8], i: usize) -> __m256i {
         let [a, b, c, d, e, f, g, h] = p.map(|p| p[i].cast::<i32>().read_unaligned());
         _mm256_setr_epi32(a, b, c, d, e, f, g, h)
     }
-}
-
-/// # Safety
-/// Needs AVX; each pointer holds sixteen bytes.
-#[inline(always)]
-unsafe fn sixteen_each(p: Rows<*const u8>) -> __m256i {
-    // SAFETY: the caller's.
-    unsafe { _mm256_set_m128i(_mm_loadu_si128(p[1].cast()), _mm_loadu_si128(p[0].cast())) }
 }
