@@ -8,6 +8,7 @@
     reason = "vectors of a block are numbered across several arrays"
 )]
 
+use super::integer::codes::{Integers, Q5_0, Q5_1};
 use super::panel::COLS_UNIT;
 use super::simd::{Code, Rows, Simd};
 use crate::format::StoredType;
@@ -158,16 +159,6 @@ pub(super) unsafe fn at(p: Rows<*const u8>, n: usize) -> Rows<*const u8> {
     unsafe { [p[0].add(n), p[1].add(n)] }
 }
 
-/// The byte at `n` of each row.
-///
-/// # Safety
-/// They hold as many.
-#[inline(always)]
-pub(super) unsafe fn byte(p: Rows<*const u8>, n: usize) -> Rows<u8> {
-    // SAFETY: the caller's.
-    unsafe { [*p[0].add(n), *p[1].add(n)] }
-}
-
 /// The half at `n` of each row, in all of its lanes.
 ///
 /// # Safety
@@ -298,10 +289,9 @@ pub(super) unsafe fn q5_0<V: Simd>(b: Rows<*const u8>, d: &V, _: usize, out: &mu
     // SAFETY: above.
     unsafe {
         let offset = V::splat(16.0);
-        let q = nibbles::<V, 4>(at(b, 6));
+        let q = V::spread(Q5_0::codes::<V>(b, 0));
         for i in 0..4 {
-            let q = V::fifth_bits(low::<V>(q[i]), byte(b, 2 + i));
-            out.put(i, V::to_real(q).sub(offset).mul(*d));
+            out.put(i, V::to_real(q[i]).sub(offset).mul(*d));
         }
     }
 }
@@ -316,10 +306,9 @@ pub(super) unsafe fn q5_1<V: Simd>(
     // SAFETY: above.
     unsafe {
         let [d, m] = *factors;
-        let q = nibbles::<V, 4>(at(b, 8));
+        let q = V::spread(Q5_1::codes::<V>(b, 0));
         for i in 0..4 {
-            let q = V::fifth_bits(low::<V>(q[i]), byte(b, 4 + i));
-            out.put(i, V::to_real(q).mul(d).add(m));
+            out.put(i, V::to_real(q[i]).mul(d).add(m));
         }
     }
 }
@@ -359,11 +348,4 @@ pub(super) unsafe fn nibbles<V: Simd, const N: usize>(p: Rows<*const u8>) -> [V:
         }
         q
     }
-}
-
-/// The lowest four bits.
-#[inline(always)]
-pub(super) unsafe fn low<V: Simd>(q: V::Int) -> V::Int {
-    // SAFETY: above.
-    unsafe { V::and(q, V::int(15)) }
 }

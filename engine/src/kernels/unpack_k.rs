@@ -4,8 +4,9 @@
     reason = "vectors of a block are numbered across several arrays"
 )]
 
+use super::integer::codes::{Integers, Q5_K, Q6_K};
 use super::simd::{Code, Rows, Simd};
-use super::unpack::{Sink, at, half, halves, low, nibbles};
+use super::unpack::{Sink, at, half, halves, nibbles};
 
 // SAFETY of the functions below: as `unpack` says, with one block a pointer.
 
@@ -37,33 +38,14 @@ pub(super) unsafe fn q5_k<V: Simd>(
     pair: usize,
     out: &mut impl Sink<V>,
 ) {
-    /// Four vectors of 32 bytes: the groups 2 PAIR and 2 PAIR + 1, whose fifth bits are at these numbers.
-    macro_rules! pair {
-        ($b:ident, $out:ident, $d:ident, $min:ident, $pair:literal, $low:literal, $high:literal) => {{
-            let (d0, m0) = ($d.lane(2 * $pair), $min.lane(2 * $pair));
-            let (d1, m1) = ($d.lane(2 * $pair + 1), $min.lane(2 * $pair + 1));
-            let one = V::int(1);
-            let q = nibbles::<V, 8>(at($b, 48 + 32 * $pair));
-            for i in 0..4 {
-                let fifth = V::and(V::shr::<$low>(V::load_u8(at($b, 16 + 8 * i))), one);
-                let q = V::or(low::<V>(q[i]), V::shl::<4>(fifth));
-                $out.put(8 * $pair + i, d0.mul(V::to_real(q)).sub(m0));
-            }
-            for i in 0..4 {
-                let fifth = V::and(V::shr::<$high>(V::load_u8(at($b, 16 + 8 * i))), one);
-                let q = V::or(low::<V>(q[4 + i]), V::shl::<4>(fifth));
-                $out.put(8 * $pair + 4 + i, d1.mul(V::to_real(q)).sub(m1));
-            }
-        }};
-    }
     // SAFETY: above.
     unsafe {
-        let (d, min) = *scales;
-        match pair {
-            0 => pair!(b, out, d, min, 0, 0, 1),
-            1 => pair!(b, out, d, min, 1, 2, 3),
-            2 => pair!(b, out, d, min, 2, 4, 5),
-            _ => pair!(b, out, d, min, 3, 6, 7),
+        for group in 2 * pair..2 * pair + 2 {
+            let (d, min) = (scales.0.lane(group), scales.1.lane(group));
+            let q = V::spread(Q5_K::codes::<V>(b, group));
+            for i in 0..4 {
+                out.put(4 * group + i, d.mul(V::to_real(q[i])).sub(min));
+            }
         }
     }
 }
@@ -77,22 +59,13 @@ pub(super) unsafe fn q6_k<V: Simd>(
 ) {
     // SAFETY: above.
     unsafe {
-        let (q02, q13) = (
-            nibbles::<V, 8>(at(b, 64 * part)),
-            nibbles::<V, 8>(at(b, 64 * part + 32)),
-        );
-        let mut upper = [V::int(0); 4];
-        for i in 0..4 {
-            upper[i] = V::load_u8(at(b, 128 + 32 * part + 8 * i));
-        }
-        // The 32 values of row r of this half take the scales 2 r and 2 r + 1.
+        let offset = V::splat(32.0);
+        // Half of a strip has a scale.
         for r in 0..4 {
+            let q = V::spread(Q6_K::codes::<V>(b, 4 * part + r));
             for i in 0..4 {
-                let lower = low::<V>(if r % 2 == 0 { q02 } else { q13 }[r / 2 * 4 + i]);
-                let q = V::or(lower, V::shl::<4>(V::and(upper[i], V::int(3))));
-                upper[i] = V::shr::<2>(upper[i]);
                 let scale = scales[part].lane(2 * r + i / 2);
-                let q = V::to_real(q).sub(V::splat(32.0));
+                let q = V::to_real(q[i]).sub(offset);
                 out.put(16 * part + 4 * r + i, scale.mul(q));
             }
         }

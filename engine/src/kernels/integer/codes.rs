@@ -19,7 +19,7 @@ pub(super) const STRIP: usize = 32;
 ///
 /// # Safety
 /// Its functions need the instruction set of V, a block of the type behind each pointer, and room where the factors go.
-pub(super) trait Integers {
+pub(in super::super) trait Integers {
     /// The type.
     const TYPE: StoredType;
     /// Bits of a code.
@@ -53,7 +53,7 @@ macro_rules! integers {
     ($d:tt $($ty:ident: $codes:ident, $bits:literal - $bias:literal; $factors:ident, $scales:literal, $offsets:literal;)*) => {
         $(
             #[allow(non_camel_case_types, reason = "named as in the table of stored types")]
-            pub(super) struct $ty;
+            pub(in super::super) struct $ty;
 
             impl Integers for $ty {
                 const TYPE: StoredType = StoredType::$ty;
@@ -107,11 +107,11 @@ pub(super) fn bits(ty: StoredType) -> Option<u32> {
 }
 
 /// The same place in eight rows, or in eight and the eight behind them.
-pub(super) type Places = [Rows<*const u8>; 8];
+pub(in super::super) type Places = [Rows<*const u8>; 8];
 
 /// Where a block's factors go, [`Simd::LANES`] rows side by side.
 #[derive(Clone, Copy)]
-pub(super) struct Factors {
+pub(in super::super) struct Factors {
     /// The first strip's scales.
     pub(super) to: *mut f32,
     /// Floats from one strip to the next, and from one vector of factors to the next: scales, then offset.

@@ -22,7 +22,7 @@
 //! activations of 16: their products would not fit where two of them are added.
 
 mod block;
-mod codes;
+pub(super) mod codes;
 mod gemv;
 mod pack;
 mod width;

@@ -190,15 +190,6 @@ impl Simd for Avx2 {
         unsafe { _mm256_cvtepu16_epi32(_mm_loadu_si128(p[0].cast())) }
     }
     #[inline(always)]
-    unsafe fn bits(v: Rows<u8>) -> Self::Int {
-        // SAFETY: above.
-        unsafe {
-            let all = _mm256_set1_epi32(i32::from(v[0]));
-            let lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-            _mm256_and_si256(_mm256_srlv_epi32(all, lane), _mm256_set1_epi32(1))
-        }
-    }
-    #[inline(always)]
     unsafe fn int(v: i32) -> Self::Int {
         // SAFETY: above.
         unsafe { _mm256_set1_epi32(v) }

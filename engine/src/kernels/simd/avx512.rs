@@ -205,16 +205,6 @@ impl<const VNNI: bool> Simd for Avx512<VNNI> {
         unsafe { _mm512_cvtepu16_epi32(sixteen_words(p)) }
     }
     #[inline(always)]
-    unsafe fn bits(v: Rows<u8>) -> Self::Int {
-        // SAFETY: above.
-        unsafe { _mm512_maskz_set1_epi32(u16::from_le_bytes(v), 1) }
-    }
-    #[inline(always)]
-    unsafe fn fifth_bits(a: Self::Int, v: Rows<u8>) -> Self::Int {
-        // SAFETY: above.
-        unsafe { _mm512_mask_or_epi32(a, u16::from_le_bytes(v), a, _mm512_set1_epi32(16)) }
-    }
-    #[inline(always)]
     unsafe fn table<C: Code<Self>>(parameters: [Self; 2]) -> [Self; 2] {
         // SAFETY: above.
         unsafe {

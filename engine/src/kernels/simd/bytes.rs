@@ -21,6 +21,8 @@ pub(in crate::kernels) trait Bytes: Words {
     unsafe fn fifth_byte_bits(a: Self::Int, v: Rows<u32>) -> Self::Int;
     /// The bytes as words: the first sixteen of each row, then the others.
     unsafe fn widen(a: Self::Int, signed: bool) -> [Self::Int; 2];
+    /// The bytes, none negative, as integers: eight of each row, then the next eight.
+    unsafe fn spread(a: Self::Int) -> [Self::Int; 4];
     /// `sum` and the products of a, bytes from 0 to 127, with b, signed bytes.
     unsafe fn add_byte_products(sum: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
     /// Every lane as a signed byte; they are of eight bits.
@@ -60,6 +62,11 @@ impl Bytes for Portable {
             std::array::from_fn(|j| lane(word(first + 2 * j), word(first + 2 * j + 1)))
         };
         [of(0), of(16)]
+    }
+    #[inline(always)]
+    unsafe fn spread(a: [i32; 8]) -> [[i32; 8]; 4] {
+        let byte = |i: usize| a[i / 4] >> (i % 4 * 8) & 0xff;
+        std::array::from_fn(|i| std::array::from_fn(|j| byte(8 * i + j)))
     }
     #[inline(always)]
     unsafe fn add_byte_products(sum: [i32; 8], a: [i32; 8], b: [i32; 8]) -> [i32; 8] {
@@ -146,6 +153,19 @@ mod x86 {
             }
         }
         #[inline(always)]
+        unsafe fn spread(a: __m256i) -> [__m256i; 4] {
+            // SAFETY: above.
+            unsafe {
+                let (low, high) = (_mm256_castsi256_si128(a), _mm256_extracti128_si256::<1>(a));
+                [
+                    _mm256_cvtepu8_epi32(low),
+                    _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(low)),
+                    _mm256_cvtepu8_epi32(high),
+                    _mm256_cvtepu8_epi32(_mm_srli_si128::<8>(high)),
+                ]
+            }
+        }
+        #[inline(always)]
         unsafe fn add_byte_products(sum: __m256i, a: __m256i, b: __m256i) -> __m256i {
             // SAFETY: above.
             unsafe { _mm256_add_epi16(sum, _mm256_maddubs_epi16(a, b)) }
@@ -202,6 +222,21 @@ mod x86 {
                     true => [_mm512_cvtepi8_epi16(low), _mm512_cvtepi8_epi16(high)],
                     false => [_mm512_cvtepu8_epi16(low), _mm512_cvtepu8_epi16(high)],
                 }
+            }
+        }
+        #[inline(always)]
+        unsafe fn spread(a: __m512i) -> [__m512i; 4] {
+            // SAFETY: above.
+            unsafe {
+                // Eight bytes of one row beside those of the other.
+                let pairs = _mm512_setr_epi64(0, 4, 1, 5, 2, 6, 3, 7);
+                let a = _mm512_permutexvar_epi64(pairs, a);
+                [
+                    _mm512_cvtepu8_epi32(_mm512_castsi512_si128(a)),
+                    _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32::<1>(a)),
+                    _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32::<2>(a)),
+                    _mm512_cvtepu8_epi32(_mm512_extracti32x4_epi32::<3>(a)),
+                ]
             }
         }
         #[inline(always)]
@@ -296,6 +331,25 @@ mod neon {
                     }
                 };
                 [of(a[0]), of(a[1])]
+            }
+        }
+        #[inline(always)]
+        unsafe fn spread(a: Self::Int) -> [Self::Int; 4] {
+            // SAFETY: above.
+            unsafe {
+                let of = |words: uint16x8_t| {
+                    [
+                        vreinterpretq_s32_u32(vmovl_u16(vget_low_u16(words))),
+                        vreinterpretq_s32_u32(vmovl_u16(vget_high_u16(words))),
+                    ]
+                };
+                let [low, high] = a.map(|a| vreinterpretq_u8_s32(a));
+                [
+                    of(vmovl_u8(vget_low_u8(low))),
+                    of(vmovl_u8(vget_high_u8(low))),
+                    of(vmovl_u8(vget_low_u8(high))),
+                    of(vmovl_u8(vget_high_u8(high))),
+                ]
             }
         }
         #[inline(always)]

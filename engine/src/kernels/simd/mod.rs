@@ -117,14 +117,6 @@ pub(super) trait Simd: Bytes {
     unsafe fn load_i8(p: Rows<*const u8>) -> Self::Int;
     /// Eight 16-bit integers of each row.
     unsafe fn load_u16(p: Rows<*const u8>) -> Self::Int;
-    /// Bit j of a row's byte in its lane j: 0 or 1.
-    unsafe fn bits(v: Rows<u8>) -> Self::Int;
-    /// Adds 16 where bit j of a row's byte is set, in its lane j, to what has no bits above the fourth.
-    #[inline(always)]
-    unsafe fn fifth_bits(a: Self::Int, v: Rows<u8>) -> Self::Int {
-        // SAFETY: the caller's.
-        unsafe { Self::or(a, Self::shl::<4>(Self::bits(v))) }
-    }
     /// What [`Simd::look_up`] needs for codes with these parameters: the values of all sixteen codes where registers
     /// hold them, else the parameters.
     #[inline(always)]

@@ -186,15 +186,6 @@ impl Simd for Neon {
         unsafe { words(vreinterpretq_u16_u8(vld1q_u8(p[0]))) }
     }
     #[inline(always)]
-    unsafe fn bits(v: Rows<u8>) -> Self::Int {
-        const BITS: [u8; 8] = [1, 2, 4, 8, 16, 32, 64, 128];
-        // SAFETY: above; the table is eight bytes.
-        unsafe {
-            let set = vtst_u8(vdup_n_u8(v[0]), vld1_u8(BITS.as_ptr()));
-            words(vmovl_u8(vand_u8(set, vdup_n_u8(1))))
-        }
-    }
-    #[inline(always)]
     unsafe fn int(v: i32) -> Self::Int {
         // SAFETY: above.
         unsafe { [vdupq_n_s32(v); 2] }

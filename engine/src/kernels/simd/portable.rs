@@ -166,10 +166,6 @@ impl Simd for Portable {
         bytes.map(|b| i32::from(u16::from_le_bytes(b)))
     }
     #[inline(always)]
-    unsafe fn bits(v: Rows<u8>) -> Self::Int {
-        std::array::from_fn(|j| i32::from(v[0] >> j & 1))
-    }
-    #[inline(always)]
     unsafe fn int(v: i32) -> Self::Int {
         [v; 8]
     }
