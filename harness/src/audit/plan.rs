@@ -1,14 +1,26 @@
 //! What a probe is expected to bring, from the predictions alone.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
 use crate::audit::evidence::Seen;
 use crate::audit::observe::likelihood;
-use crate::audit::process::{CONTRADICTION, UNTOLD, other_spelling};
+use crate::audit::process::{CONTRADICTION, UNKNOWN, UNTOLD, other_spelling};
 use crate::audit::table::Table;
+
+/// The honest engine that may serve: how far from the reference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Noise {
+    /// As far as ours are.
+    Usual,
+    /// Further by as much as an honest one may be.
+    Largest,
+}
+
+/// Probe, truth, the other one.
+type Key = (usize, usize, usize, Noise);
 
 /// Expectations of a table for one kind of service; each is computed once.
 #[derive(Debug)]
@@ -17,7 +29,7 @@ pub struct Plan<'a> {
     pub table: &'a Table,
     /// Places of the numbers that the service tells of each probe.
     told: Vec<Vec<usize>>,
-    known: Mutex<HashMap<(usize, usize, usize), f64>>,
+    known: Mutex<HashMap<Key, Arc<[f64]>>>,
 }
 
 impl<'a> Plan<'a> {
@@ -35,52 +47,64 @@ impl<'a> Plan<'a> {
         self.told.iter().any(|t| !t.is_empty())
     }
 
-    /// Log of the evidence for `g` against `h` that a probe brings when g is true: the mean over honest noises.
+    /// Log of the evidence for `g` against `h` that a probe brings when g is true: the mean over honest engines.
     pub fn expected(&self, probe: usize, g: usize, h: usize) -> f64 {
-        if g == h {
-            return 0.0;
-        }
-        let key = (probe, g, h);
-        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(log) = known().get(&key) {
-            return *log;
-        }
-        let log = match self.numbers() {
-            true => self.of_numbers(probe, g, h),
-            false => self.of_choices(probe, g, h),
-        };
-        known().insert(key, log);
-        log
+        let logs = self.by_engine(probe, g, h, Noise::Usual);
+        logs.iter().sum::<f64>() / logs.len().max(1) as f64
     }
 
-    fn of_numbers(&self, probe: usize, g: usize, h: usize) -> f64 {
+    /// The same by honest engine; where text alone is weighed there is one.
+    pub fn by_engine(&self, probe: usize, g: usize, h: usize, noise: Noise) -> Arc<[f64]> {
+        let key = (probe, g, h, noise);
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(logs) = known().get(&key) {
+            return Arc::clone(logs);
+        }
+        let logs: Arc<[f64]> = match self.numbers() {
+            _ if g == h => vec![0.0; self.engines()].into(),
+            true => self.of_numbers(key).into(),
+            false => [self.of_choices(probe, g, h)].into(),
+        };
+        known().insert(key, Arc::clone(&logs));
+        logs
+    }
+
+    /// Honest engines that are told apart.
+    pub fn engines(&self) -> usize {
+        match self.numbers() {
+            true => self.table.honest.len(),
+            false => 1,
+        }
+    }
+
+    fn of_numbers(&self, (probe, g, h, noise): Key) -> Vec<f64> {
+        let scale = match noise {
+            Noise::Usual => 1.0,
+            Noise::Largest => UNKNOWN,
+        };
         let table = self.table;
         let sound = &table.predicted[0][probe];
         let truth = &table.predicted[g][probe];
         let tolerance = [h, g].map(|i| table.hypotheses[i].tolerance());
-        // What another program rounds otherwise may hide in the noise of the noisiest honest engine, which in service is
-        // about twice as far as ours.
+        // What another program rounds otherwise may hide in an honest engine's noise.
         let hides = g == 0 && table.hypotheses[h].rounds();
-        let logs: Vec<(f64, bool)> = table
-            .honest
-            .par_iter()
-            .map(|engine| {
-                let x = |i: &usize| f64::from(truth[*i] + engine[probe][*i] - sound[*i]);
-                let values: Vec<(usize, f64)> =
-                    self.told[probe].iter().map(|i| (*i, x(i))).collect();
-                let seen = Seen::of(table, probe, &values, &[0, h, g]);
-                let slope = seen.slope(1, 2);
-                if seen.silent(1) > UNTOLD && seen.silent(2) <= UNTOLD {
-                    return (CONTRADICTION, false);
-                }
-                let log = slope.map_or(0.0, |s| s.evidence(tolerance[1], tolerance[0]));
-                (log, other_spelling(2.0 * seen.distance(0), seen.effect(1)))
-            })
-            .collect();
-        if hides && logs.iter().any(|l| l.1) {
-            return 0.0;
-        }
-        logs.iter().map(|l| l.0).sum::<f64>() / logs.len().max(1) as f64
+        let of_engine = |engine: &Vec<Vec<f32>>| {
+            let noise = |i: usize| scale * f64::from(engine[probe][i] - sound[i]);
+            let values: Vec<(usize, f64)> = self.told[probe]
+                .iter()
+                .map(|&i| (i, f64::from(truth[i]) + noise(i)))
+                .collect();
+            let seen = Seen::of(table, probe, &values, &[0, h, g]);
+            if seen.silent(1) > UNTOLD && seen.silent(2) <= UNTOLD {
+                return CONTRADICTION;
+            }
+            if hides && other_spelling(seen.distance(0), seen.effect(1)) {
+                return 0.0;
+            }
+            let slope = seen.slope(1, 2);
+            slope.map_or(0.0, |s| s.evidence(tolerance[1], tolerance[0]))
+        };
+        table.honest.par_iter().map(of_engine).collect()
     }
 
     /// Of the choices that g would make.

@@ -23,7 +23,7 @@ const MIXTURES: f64 = 0.1;
 const KAPPA: f64 = 0.3;
 /// Honest engines that nobody measured may be further away than those that were by this factor: a model that is bf16 throughout is
 /// twice as far as ours with bf16 where it has been measured (`tests/audit/speak.py`).
-const UNKNOWN: f64 = 3.0;
+pub const UNKNOWN: f64 = 3.0;
 /// What another program rounds is as far from our rounding of it as both effects together, and may have more effect.
 const SPELLED: f64 = 2.0;
 /// Scale of the logarithm of an honest distance: one engine's, from text to text, is 0.1 for prompts and 0.25 for answers.
@@ -66,7 +66,7 @@ pub struct Process {
     history: Vec<Vec<f64>>,
     /// Per request and hypothesis: log of the distance in distances that are honest; nothing where no number was told.
     far: Vec<Vec<f64>>,
-    /// Of each hypothesis that rounds: log of the ratio of its direction to none, over all requests.
+    /// Of each hypothesis: log of the ratio of its direction to none, over all requests.
     direction: Vec<f64>,
     /// Mean divergence of each request from sound.
     divergence: Vec<f64>,
@@ -79,7 +79,7 @@ pub struct Evidence {
     pub ratios: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the distance from it in distances that are honest.
     pub far: Option<Vec<f64>>,
-    /// Of each hypothesis that rounds: log of the ratio of its direction to none, where both may be off by what other programs differ by.
+    /// Of each hypothesis: log of the ratio of its direction to none, where both may be off by what other programs differ by.
     pub direction: Vec<f64>,
     /// Divergence from sound, nats a token.
     pub divergence: Option<f64>,
@@ -152,16 +152,18 @@ impl Evidence {
                 far
             }
         });
+        // A rounding's ratio to sound may be one of size alone.
         let direction = (0..n).map(|g| match table.hypotheses[g].rounds() {
             true => {
                 let slope = seen.slope(0, g);
                 slope.map_or(0.0, |s| s.evidence(tolerance[g], tolerance[g]))
             }
-            false => 0.0,
+            false => ratios[g][0],
         });
+        let direction = direction.collect();
         Self {
             far: Some(far.collect()),
-            direction: direction.collect(),
+            direction,
             divergence: Some(seen.divergence(0)),
             ratios,
         }
@@ -178,7 +180,7 @@ impl Evidence {
         Self {
             ratios: logs.iter().map(row).collect(),
             far: Some(far.collect()),
-            direction: vec![0.0; logs.len()],
+            direction: logs.iter().map(|log| log - logs[0]).collect(),
             divergence: None,
         }
     }
@@ -363,7 +365,7 @@ impl Process {
         Some((mean, mean + t * error))
     }
 
-    /// Log of the ratio of a rounding's own direction to none: what tells it from anything else of its size.
+    /// Log of the ratio of a fault's own direction to none: what tells it from anything else of its size.
     pub fn direction(&self, h: usize) -> f64 {
         self.direction[h]
     }

@@ -1,7 +1,7 @@
 //! The sequence of an audit: which probe is next, and when it is enough.
 
 use crate::audit::observe::{Observation, likelihood};
-use crate::audit::plan::Plan;
+use crate::audit::plan::{Noise, Plan};
 use crate::audit::process::{Evidence, Process};
 use crate::audit::table::Table;
 use crate::audit::verdict::{State, Terms, Verdict};
@@ -38,7 +38,9 @@ pub struct Session<'a> {
     pub put: Vec<usize>,
     /// What was told of each.
     pub observed: Vec<(usize, Observation)>,
-    /// Of each hypothesis, whether the budget is expected to tell it from sound.
+    /// Of each hypothesis, whether the budget is expected to tell it from sound on an engine like ours: as long as it may, it is tried.
+    pub hopeful: Vec<bool>,
+    /// .. and on any that is honest.
     pub decidable: Vec<bool>,
     /// Requests and tokens that would, where it is not.
     pub needed: Vec<Option<(usize, usize)>>,
@@ -57,13 +59,15 @@ impl<'a> Session<'a> {
             tokens: 0,
             put: Vec::new(),
             observed: Vec::new(),
+            hopeful: Vec::new(),
             decidable: Vec::new(),
             needed: Vec::new(),
         };
         for f in 0..session.table.hypotheses.len() {
-            let (enough, needed) = session.outlook(f);
-            session.decidable.push(enough);
-            session.needed.push(needed);
+            let [usual, largest] = [Noise::Usual, Noise::Largest].map(|n| session.outlook(f, n));
+            session.hopeful.push(usual.0);
+            session.decidable.push(usual.0 && largest.0);
+            session.needed.push(largest.1);
         }
         session
     }
@@ -73,33 +77,44 @@ impl<'a> Session<'a> {
         -self.terms.alpha.ln() + (self.table.hypotheses.len() as f64).ln()
     }
 
-    /// Whether the budget is expected to exclude `f` where sound is true, and what would.
-    fn outlook(&self, f: usize) -> (bool, Option<(usize, usize)>) {
+    /// Whether the budget is expected to exclude `f` where sound is true and served by one of the engines, whichever it is; and what
+    /// would.
+    fn outlook(&self, f: usize, noise: Noise) -> (bool, Option<(usize, usize)>) {
+        if f == 0 || self.probes.is_empty() {
+            return (false, None);
+        }
         let goal = SAFE * self.goal();
-        let gain = |p: &usize| self.plan.expected(*p, 0, f).max(0.0);
-        let mut each: Vec<(f64, usize)> = self
-            .probes
-            .iter()
-            .map(|p| (gain(p), self.cost(*p)))
-            .collect();
-        each.sort_by(|a, b| b.0.total_cmp(&a.0));
-        let (mut sum, mut tokens) = (0.0, 0);
-        for (log, cost) in each.iter().take(self.budget.requests) {
-            if tokens + cost <= self.budget.tokens {
-                sum += log;
-                tokens += cost;
+        let mut each = self.probes.clone();
+        each.sort_by(|a, b| {
+            let gain = |p: &usize| self.plan.expected(*p, 0, f);
+            gain(b).total_cmp(&gain(a))
+        });
+        let mut best = Vec::new();
+        let mut tokens = 0;
+        for probe in each.into_iter().take(self.budget.requests) {
+            if tokens + self.cost(probe) <= self.budget.tokens {
+                tokens += self.cost(probe);
+                best.push(probe);
             }
         }
-        let enough = f > 0 && sum >= goal;
-        let n = each.len().max(1);
-        let mean = each.iter().map(|e| e.0).sum::<f64>() / n as f64;
-        let cost = each.iter().map(|e| e.1).sum::<usize>() / n;
-        let more = (goal / mean).ceil();
-        let needed = !enough && f > 0 && more < 1e6;
-        (
-            enough,
-            needed.then(|| (more as usize, more as usize * cost)),
-        )
+        // What the least favourable engine is expected to bring.
+        let least = |probes: &[usize]| {
+            let of = |engine: usize| -> f64 {
+                let gain = |p: &usize| self.plan.by_engine(*p, 0, f, noise)[engine];
+                probes.iter().map(|p| gain(p).max(0.0)).sum()
+            };
+            (0..self.plan.engines())
+                .map(of)
+                .fold(f64::INFINITY, f64::min)
+        };
+        if least(&best) >= goal {
+            return (true, None);
+        }
+        let n = self.probes.len();
+        let more = (goal * n as f64 / least(&self.probes)).ceil();
+        let cost = self.probes.iter().map(|p| self.cost(*p)).sum::<usize>() / n;
+        let needed = more < 1e6;
+        (false, needed.then(|| (more as usize, more as usize * cost)))
     }
 
     /// Tokens that a probe costs.
@@ -123,7 +138,7 @@ impl<'a> Session<'a> {
         let goal = self.goal();
         let gain = |probe: usize| {
             let others = left.iter().filter(|h| **h != lead);
-            let open = others.filter(|h| self.decidable[**h] || lead != 0);
+            let open = others.filter(|h| self.hopeful[**h] || lead != 0);
             let gains = open.map(|h| {
                 let missing = (goal - self.process.ratio(lead, *h)).max(0.0);
                 self.plan.expected(probe, lead, *h).clamp(0.0, missing)
@@ -189,6 +204,7 @@ impl<'a> Session<'a> {
             hypotheses: &self.table.hypotheses,
             process: &self.process,
             terms: self.terms,
+            hopeful: &self.hopeful,
             decidable: &self.decidable,
             numbers: self.plan.numbers(),
             spent,

@@ -125,7 +125,9 @@ pub struct State<'a> {
     pub process: &'a Process,
     /// The terms.
     pub terms: Terms,
-    /// Of each hypothesis, whether the whole budget is expected to tell it from sound.
+    /// Of each hypothesis, whether the whole budget is expected to tell it from sound on an engine like ours ..
+    pub hopeful: &'a [bool],
+    /// .. and on any that is honest.
     pub decidable: &'a [bool],
     /// Whether numbers were told; without them no divergence is known.
     pub numbers: bool,
@@ -137,6 +139,10 @@ pub struct State<'a> {
 pub const OTHER: &str = "other";
 /// Requests before anything is called the same.
 const LEAST: usize = 3;
+/// Of the evidence that rejects sound: with so much of it for a fault there is more to ask ..
+const LEANS: f64 = 0.2;
+/// .. and with so much nothing is called the same.
+const LEANS_MUCH: f64 = 0.5;
 
 impl State<'_> {
     /// The verdict, or none as long as more requests may bring one.
@@ -145,7 +151,11 @@ impl State<'_> {
         let sound = left.contains(&0);
         let faults: Vec<usize> = left.iter().copied().filter(|h| *h > 0).collect();
         if sound {
-            let open = faults.iter().any(|h| self.decidable[*h]);
+            let bound = -self.terms.alpha.ln();
+            let open = faults.iter().any(|h| match self.spent {
+                false => self.hopeful[*h] || self.process.ratio(*h, 0) > LEANS * bound,
+                true => self.decidable[*h] || self.process.ratio(*h, 0) > LEANS_MUCH * bound,
+            });
             let near = match self.process.divergence() {
                 Some((_, most)) => most < self.terms.margin,
                 None => !self.numbers,
@@ -183,14 +193,12 @@ impl State<'_> {
         }
     }
 
-    /// Whether nothing speaks for any of these but the size of the deviation: they are roundings, whose direction is not that of ours.
-    /// What nobody has thought of may be as large.
+    /// Whether nothing speaks for any of these but that they are left: no deviation was in the direction of one. What nobody has
+    /// thought of may be as large.
     fn only_as_large(&self, faults: &[usize]) -> bool {
         let bound = -self.terms.alpha.ln();
-        faults.iter().all(|h| {
-            let rounds = self.hypotheses[*h].rounds();
-            self.numbers && rounds && self.process.direction(*h) < bound
-        })
+        let mut faults = faults.iter();
+        self.numbers && faults.all(|h| self.process.direction(*h) < bound)
     }
 
     /// Not enough evidence.
@@ -299,6 +307,7 @@ mod tests {
             hypotheses: &hypotheses,
             process: &process,
             terms: Terms::default(),
+            hopeful: &decidable,
             decidable: &decidable,
             numbers: true,
             spent,

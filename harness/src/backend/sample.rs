@@ -2,15 +2,26 @@
 
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
+use rayon::prelude::*;
 
-/// Natural logarithm of the sum of the exponentials, in f64.
-pub fn log_sum_exp<T: Copy + Into<f64>>(logs: &[T]) -> f64 {
-    let all = || logs.iter().map(|x| (*x).into());
-    let max = all().fold(f64::NEG_INFINITY, f64::max);
+/// Terms of a sum that are added by one thread.
+const TOGETHER: usize = 1 << 15;
+
+/// Natural logarithm of the sum of the exponentials, in f64. The same bits for any number of threads.
+pub fn log_sum_exp<T: Copy + Into<f64> + Sync>(logs: &[T]) -> f64 {
+    let max = logs
+        .iter()
+        .map(|x| (*x).into())
+        .fold(f64::NEG_INFINITY, f64::max);
     if !max.is_finite() {
         return max;
     }
-    max + all().map(|x| (x - max).exp()).sum::<f64>().ln()
+    let sum = |logs: &[T]| -> f64 { logs.iter().map(|x| ((*x).into() - max).exp()).sum() };
+    let sums: Vec<f64> = match logs.len() {
+        ..=TOGETHER => vec![sum(logs)],
+        _ => logs.par_chunks(TOGETHER).map(sum).collect(),
+    };
+    max + sums.iter().sum::<f64>().ln()
 }
 
 /// Log probability of a token; never below -1e30, so that it can be written as JSON.

@@ -151,6 +151,9 @@ pub struct PackArgs {
     /// For services that offer nothing but chat
     #[arg(long)]
     chat: bool,
+    /// For services that tell log probabilities of answers and none of prompts: quicker where the vocabulary is large
+    #[arg(long)]
+    answers: bool,
 }
 
 /// Runs `fathom logits pack`.
@@ -159,9 +162,8 @@ pub fn pack(args: &PackArgs) -> Result<()> {
     let shape = if args.chat { Shape::Chat } else { Shape::Raw };
     let opened = args.reference.open()?;
     let probes = args.probes.into();
-    let pack = args
-        .reference
-        .pack(&opened, shape, !args.chat, probes, &stop)?;
+    let scored = !(args.chat || args.answers);
+    let pack = args.reference.pack(&opened, shape, scored, probes, &stop)?;
     pack.write(&args.out)?;
     let table = &pack.table;
     let tokens: usize = table.probes.iter().map(|p| p.ids.len()).sum();
