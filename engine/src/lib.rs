@@ -12,6 +12,7 @@
 
 mod angles;
 pub mod arithmetic;
+mod attend;
 mod cache;
 pub mod chat;
 pub mod error;

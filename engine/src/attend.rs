@@ -1,0 +1,194 @@
+//! Attention over the caches of many sequences: a tile's keys and values go in, its queries read what they see.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use crate::cache::Block;
+use crate::forward::Row;
+use crate::kernels::{self, KvBlock, KvBlocks, Scores, Scratch, team};
+use crate::spec::LayerSpec;
+use crate::tree::{Span, SpanId};
+use crate::weights::{KeysValues, LayerWeights};
+use crate::{Error, Result, spare};
+
+/// Query rows that pass the attention kernel together: enough that transposing the keys for them is little.
+const ATTEND_ROWS: usize = 192;
+/// Most query heads of one key-value head that do.
+const ATTEND_HEADS: usize = 16;
+
+/// Writes the tile's keys and values, [n, n_kv_heads * width] each, into the caches; v may be empty.
+pub(crate) fn append(
+    index: usize,
+    layer: &LayerSpec,
+    k: &[f32],
+    v: &[f32],
+    spans: &mut BTreeMap<SpanId, Span>,
+    rows: &[Row],
+) {
+    let n_heads = layer.attention.n_kv_heads;
+    let [k_width, v_width] = [k, v].map(|x| x.len() / rows.len());
+    for (i, row) in rows.iter().enumerate() {
+        let Some(span) = spans
+            .get_mut(&row.span)
+            .filter(|s| s.writes(layer.mask, row.pos))
+        else {
+            continue;
+        };
+        let block = span.layers[index].block_mut(row.pos, k_width, v_width);
+        let slot = row.pos % kernels::KV_BLOCK;
+        for (x, width, to) in [(k, k_width, &mut block.k), (v, v_width, &mut block.v)] {
+            let hd = width / n_heads;
+            for head in 0..n_heads {
+                let at = (head * kernels::KV_BLOCK + slot) * hd;
+                to[at..at + hd].copy_from_slice(&x[i * width + head * hd..][..hd]);
+            }
+        }
+    }
+}
+
+/// A part of the attention's work: some rows, and query heads of one key-value head.
+struct Task {
+    rows: Range<usize>,
+    kv_head: usize,
+    heads: Range<usize>,
+}
+
+/// Softmax attention over the caches: queries [n, n_heads * key width] to [n, n_heads * value width].
+pub(crate) fn attend(
+    index: usize,
+    layer: &LayerSpec,
+    w: &LayerWeights,
+    q: &[f32],
+    spans: &BTreeMap<SpanId, Span>,
+    rows: &[Row],
+) -> Result<Vec<f32>> {
+    let a = &layer.attention;
+    let (kd, vd, group) = (a.key_width(), a.value_width(), a.n_heads / a.n_kv_heads);
+    // One token has too few tasks for many threads: the heads that share a key are parted then.
+    let most_heads = match team::threads() / a.n_kv_heads {
+        parts if parts > 1 && rows.len() == 1 => group.div_ceil(parts).min(ATTEND_HEADS),
+        _ => ATTEND_HEADS,
+    };
+    // Rows of several spans pass together: what they share is read once. Few tasks are parted until threads share them evenly.
+    let mut parts = rows
+        .len()
+        .div_ceil(ATTEND_ROWS.div_ceil(group.min(ATTEND_HEADS)));
+    let threads = team::threads();
+    while parts < rows.len()
+        && parts * a.n_kv_heads < 4 * threads
+        && !(parts * a.n_kv_heads).is_multiple_of(threads)
+    {
+        parts += 1;
+    }
+    let mut tasks = Vec::new();
+    for part in 0..parts {
+        let rows = part * rows.len() / parts..(part + 1) * rows.len() / parts;
+        for kv_head in 0..a.n_kv_heads {
+            let heads = kv_head * group..(kv_head + 1) * group;
+            tasks.extend(heads.clone().step_by(most_heads).map(|head| Task {
+                rows: rows.clone(),
+                kv_head,
+                heads: head..heads.end.min(head + most_heads),
+            }));
+        }
+    }
+    let work = |scratch: &mut Scratch, task: &Task| -> Result<Vec<f32>> {
+        let tile = &rows[task.rows.clone()];
+        let visible: Vec<_> = tile
+            .iter()
+            .map(|row| spans[&row.span].visible(layer.mask, row.pos))
+            .collect();
+        let shared = shared_blocks(index, tile, &visible, spans)?;
+        let of_head = |width: usize| {
+            let size = kernels::KV_BLOCK * width;
+            task.kv_head * size..(task.kv_head + 1) * size
+        };
+        let heads = &task.heads;
+        let blocks = shared.iter().map(|(index, block, rows)| {
+            let k = &block.k[of_head(kd)];
+            KvBlock {
+                index: *index,
+                k,
+                v: match w.kv {
+                    KeysValues::Grouped { .. } => &block.v[of_head(vd)],
+                    // A latent is the beginning of its key.
+                    KeysValues::Latent(_) => k,
+                },
+                rows: rows.start * heads.len()..rows.end * heads.len(),
+            }
+        });
+        let blocks: Vec<_> = blocks.collect();
+        let mut tile_q = Vec::with_capacity(tile.len() * heads.len() * kd);
+        for row in task.rows.clone() {
+            let from = (row * a.n_heads + heads.start) * kd;
+            tile_q.extend_from_slice(&q[from..][..heads.len() * kd]);
+        }
+        let visible: Vec<_> = visible
+            .iter()
+            .flat_map(|v| std::iter::repeat_n(v.clone(), heads.len()))
+            .collect();
+        let sinks: Vec<f32> = match w.sinks.get(heads.clone()).filter(|_| a.sinks) {
+            Some(sinks) => tile.iter().flat_map(|_| sinks.iter().copied()).collect(),
+            None => Vec::new(),
+        };
+        let mut out = vec![0.0; visible.len() * vd];
+        let kv = KvBlocks {
+            blocks: &blocks,
+            v_stride: match w.kv {
+                KeysValues::Grouped { .. } => vd,
+                KeysValues::Latent(_) => kd,
+            },
+        };
+        let scores = Scores {
+            scale: a.scale,
+            softcap: a.softcap,
+        };
+        kernels::attend(&tile_q, &visible, &kv, &scores, &sinks, &mut out, scratch);
+        Ok(out)
+    };
+    let parts = team::map(tasks.len(), Scratch::default, |scratch, i| {
+        work(scratch, &tasks[i])
+    });
+    let parts: Vec<Vec<f32>> = parts.into_iter().collect::<Result<_>>()?;
+    let mut out = spare::take(rows.len() * a.n_heads * vd);
+    for (task, part) in tasks.iter().zip(&parts) {
+        let width = task.heads.len() * vd;
+        for (row, part) in task.rows.clone().zip(part.chunks_exact(width)) {
+            out[(row * a.n_heads + task.heads.start) * vd..][..width].copy_from_slice(part);
+        }
+    }
+    Ok(out)
+}
+
+/// The cached blocks that the rows of a tile see in one layer, in ascending order for each row, with the rows that have
+/// them: one that neighbouring rows share stands there once.
+fn shared_blocks<'a>(
+    index: usize,
+    tile: &[Row],
+    visible: &[Range<usize>],
+    spans: &'a BTreeMap<SpanId, Span>,
+) -> Result<Vec<(usize, &'a Block, Range<usize>)>> {
+    let mut blocks: Vec<(usize, &Block, Range<usize>)> = Vec::new();
+    let mut first = 0;
+    for run in tile.chunk_by(|a, b| a.span == b.span) {
+        let rows = first..first + run.len();
+        let seen = visible[rows.start].start..visible[rows.end - 1].end;
+        let cache = &spans[&run[0].span].layers[index];
+        let (from, held) = cache.blocks(&seen).map_err(|pos| {
+            Error::Unsupported(format!(
+                "layer {index}: the keys of position {pos} are gone"
+            ))
+        })?;
+        blocks.extend((from..).zip(held).map(|(i, b)| (i, b, rows.clone())));
+        first = rows.end;
+    }
+    blocks.sort_by_key(|(i, ..)| *i);
+    blocks.dedup_by(|next, kept| {
+        let same = next.0 == kept.0 && std::ptr::eq(next.1, kept.1) && kept.2.end == next.2.start;
+        if same {
+            kept.2.end = next.2.end;
+        }
+        same
+    });
+    Ok(blocks)
+}
