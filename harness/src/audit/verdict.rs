@@ -152,9 +152,10 @@ impl State<'_> {
         let faults: Vec<usize> = left.iter().copied().filter(|h| *h > 0).collect();
         if sound {
             let bound = -self.terms.alpha.ln();
+            let leans = |h: usize| self.process.ratio(h, 0).max(self.process.direction(h)) / bound;
             let open = faults.iter().any(|h| match self.spent {
-                false => self.hopeful[*h] || self.process.ratio(*h, 0) > LEANS * bound,
-                true => self.decidable[*h] || self.process.ratio(*h, 0) > LEANS_MUCH * bound,
+                false => self.hopeful[*h] || leans(*h) > LEANS,
+                true => self.decidable[*h] || leans(*h) > LEANS_MUCH,
             });
             let near = match self.process.divergence() {
                 Some((_, most)) => most < self.terms.margin,
