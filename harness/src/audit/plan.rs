@@ -124,3 +124,53 @@ impl<'a> Plan<'a> {
         logs[g] - logs[h]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::audit::hypothesis::Hypothesis;
+    use crate::audit::probe::Probe;
+    use crate::audit::table::Shape;
+    use crate::rng::Rng;
+
+    /// One probe of 400 numbers, a fault that moves them by `effect`, one honest engine that moves them by `noise`.
+    fn table(effect: f64, noise: f64) -> Table {
+        let mut rng = Rng::new(1);
+        let sound: Vec<f32> = (0..400).map(|_| -2.0 * rng.uniform() as f32).collect();
+        let mut moved = |by: f64| -> Vec<f32> {
+            let all = sound.iter();
+            all.map(|x| x + (by * rng.normal()) as f32).collect()
+        };
+        let (faulty, honest) = (moved(effect), moved(noise));
+        let fault = Hypothesis {
+            name: "window-plus-one".to_owned(),
+            ..Hypothesis::sound()
+        };
+        Table {
+            shape: Shape::Raw,
+            scored: true,
+            counts: Vec::new(),
+            hypotheses: vec![Hypothesis::sound(), fault],
+            probes: vec![Probe {
+                ids: (0..401).collect(),
+                body: 0..401,
+                ..Probe::default()
+            }],
+            predicted: vec![vec![sound], vec![faulty]],
+            honest: vec![vec![honest]],
+            noise: vec![1.0; 2],
+        }
+    }
+
+    #[test]
+    fn a_fault_as_small_as_noise_is_told_less_well_where_an_engine_is_further_away() {
+        let gain = |effect, noise| {
+            let table = table(effect, 1e-3);
+            let plan = Plan::new(&table, |_| (0..400).collect());
+            plan.by_engine(0, 0, 1, noise)[0]
+        };
+        let (small, large) = (3e-4, 1e-1);
+        assert!(gain(small, Noise::Usual) > gain(small, Noise::Largest) + 0.5);
+        assert!(gain(large, Noise::Largest) > 5.0);
+    }
+}

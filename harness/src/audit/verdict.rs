@@ -383,6 +383,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_over_without_evidence_for_it_is_not_named() {
+        // Far from all but no-chunk, which is not rejected and which nothing speaks for.
+        let requests = vec![request([0.0; 4], [3.0, -1.0, 3.0, 3.0]); 4];
+        assert!(judged(&requests, ALL, false).is_none());
+        let verdict = judged(&requests, ALL, true).map(|v| (v.verdict, v.members));
+        let members = vec!["no-chunk".to_owned(), OTHER.to_owned()];
+        assert_eq!(verdict, Some((Kind::Class, members)));
+    }
+
+    #[test]
+    fn what_evidence_leans_to_is_not_called_the_same() {
+        let leans = vec![request([0.0, -4.0, -4.0, 0.7], NEAR); 4];
+        let undetectable = [true, true, true, false];
+        assert!(judged(&leans, undetectable, false).is_none());
+        let verdict = judged(&leans, undetectable, true).map(|v| v.verdict);
+        assert_eq!(verdict, Some(Kind::Undecided));
+    }
+
+    #[test]
     fn a_mixture_is_a_fault_with_a_share() {
         let sound = request([6.0, 0.0, 0.0, 0.0], [-1.0, 2.0, 2.0, 2.0]);
         let faulty = request([0.0, 6.0, 0.0, 0.0], [2.0, -1.0, 2.0, 2.0]);
