@@ -77,6 +77,18 @@ fn stored(ty: StoredType, rows: usize, cols: usize) -> Vec<u8> {
     data
 }
 
+/// Matrices that one token passes: decoding.
+const DECODED: [(StoredType, usize, usize, usize); 8] = [
+    (StoredType::Q4_1, 1536, 576, 1),
+    (StoredType::Q4_0, 1536, 576, 1),
+    (StoredType::Q5_0, 2048, 640, 1),
+    (StoredType::Q8_0, 8192, 576, 1),
+    (StoredType::Q4_K, 8192, 2048, 1),
+    (StoredType::Q5_K, 2048, 2048, 1),
+    (StoredType::Q6_K, 8192, 2048, 1),
+    (StoredType::BF16, 8192, 2048, 1),
+];
+
 fn matmul(c: &mut Criterion) {
     let shapes = [
         (StoredType::F32, 576, 576, 512),
@@ -89,12 +101,9 @@ fn matmul(c: &mut Criterion) {
         (StoredType::Q4_K, 2048, 2048, 512),
         (StoredType::Q6_K, 2048, 2048, 512),
         (StoredType::Q4_1, 1536, 576, 16),
-        (StoredType::Q4_1, 1536, 576, 1),
-        (StoredType::Q4_K, 8192, 2048, 1),
-        (StoredType::Q6_K, 8192, 2048, 1),
-        (StoredType::BF16, 8192, 2048, 1),
     ];
     products(c, "matmul", Precision::F32, &shapes);
+    products(c, "decoding", Precision::F32, &DECODED);
 }
 
 /// The products of [`matmul`] in integers of 16 bits: the bound is still that of f32.
@@ -108,14 +117,12 @@ fn integers(c: &mut Criterion) {
         (StoredType::Q6_K, 2048, 2048, 512),
         (StoredType::Q8_0, 2048, 2048, 512),
         (StoredType::Q4_1, 1536, 576, 16),
-        (StoredType::Q4_1, 1536, 576, 1),
-        (StoredType::Q5_0, 2048, 640, 1),
-        (StoredType::Q8_0, 8192, 576, 1),
-        (StoredType::Q4_K, 8192, 2048, 1),
-        (StoredType::Q6_K, 8192, 2048, 1),
     ];
     for precision in [Precision::Int16, Precision::Int8] {
         products(c, precision.name(), precision, &shapes);
+        // Seven: BF16 is no integer.
+        let name = format!("decoding, {}", precision.name());
+        products(c, &name, precision, &DECODED[..7]);
     }
 }
 

@@ -79,7 +79,7 @@ pub struct Evidence {
     pub ratios: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the distance from it in distances that are honest.
     pub far: Option<Vec<f64>>,
-    /// Of each hypothesis: log of the ratio of its direction to none, where both may be off by what other programs differ by.
+    /// Of each hypothesis: log of the ratio of its direction to none; of one that rounds, both may be off by what other programs differ by.
     pub direction: Vec<f64>,
     /// Divergence from sound, nats a token.
     pub divergence: Option<f64>,

@@ -1,5 +1,7 @@
 //! The sequence of an audit: which probe is next, and when it is enough.
 
+use std::sync::Arc;
+
 use crate::audit::observe::{Observation, likelihood};
 use crate::audit::plan::{Noise, Plan};
 use crate::audit::process::{Evidence, Process};
@@ -84,35 +86,32 @@ impl<'a> Session<'a> {
             return (false, None);
         }
         let goal = SAFE * self.goal();
-        let mut each = self.probes.clone();
-        each.sort_by(|a, b| {
-            let gain = |p: &usize| self.plan.expected(*p, 0, f);
-            gain(b).total_cmp(&gain(a))
-        });
-        let mut best = Vec::new();
+        let of = |p: &usize| {
+            let logs = self.plan.by_engine(*p, 0, f, noise);
+            (self.plan.expected(*p, 0, f), logs, self.cost(*p))
+        };
+        let mut each: Vec<_> = self.probes.iter().map(of).collect();
+        each.sort_by(|a, b| b.0.total_cmp(&a.0));
         let mut tokens = 0;
-        for probe in each.into_iter().take(self.budget.requests) {
-            if tokens + self.cost(probe) <= self.budget.tokens {
-                tokens += self.cost(probe);
+        let mut best = Vec::new();
+        for probe in each.iter().take(self.budget.requests) {
+            if tokens + probe.2 <= self.budget.tokens {
+                tokens += probe.2;
                 best.push(probe);
             }
         }
         // What the least favourable engine is expected to bring.
-        let least = |probes: &[usize]| {
-            let of = |engine: usize| -> f64 {
-                let gain = |p: &usize| self.plan.by_engine(*p, 0, f, noise)[engine];
-                probes.iter().map(|p| gain(p).max(0.0)).sum()
-            };
-            (0..self.plan.engines())
-                .map(of)
-                .fold(f64::INFINITY, f64::min)
+        let least = |probes: &[&(f64, Arc<[f64]>, usize)]| {
+            let of = |engine: usize| probes.iter().map(|p| p.1[engine].max(0.0)).sum::<f64>();
+            let engines = (0..self.plan.engines()).map(of);
+            engines.fold(f64::INFINITY, f64::min)
         };
         if least(&best) >= goal {
             return (true, None);
         }
-        let n = self.probes.len();
-        let more = (goal * n as f64 / least(&self.probes)).ceil();
-        let cost = self.probes.iter().map(|p| self.cost(*p)).sum::<usize>() / n;
+        let all: Vec<_> = each.iter().collect();
+        let more = (goal * all.len() as f64 / least(&all)).ceil();
+        let cost = all.iter().map(|p| p.2).sum::<usize>() / all.len();
         let needed = more < 1e6;
         (false, needed.then(|| (more as usize, more as usize * cost)))
     }

@@ -179,12 +179,12 @@ impl State<'_> {
                     .collect();
                 let name = self.hypotheses[all[0]].fault();
                 let one_name = all.iter().all(|h| self.hypotheses[*h].fault() == name);
-                let as_large = self.only_as_large(all);
+                let left_over = self.left_over(all);
                 match (&fitting[..], one_name) {
-                    ([_, ..], true) if !as_large => Some(self.told(Kind::Fault, &fitting)),
+                    ([_, ..], true) if !left_over => Some(self.told(Kind::Fault, &fitting)),
                     ([_, ..], _) if self.spent => {
                         let mut class = self.told(Kind::Class, all);
-                        class.members.extend(as_large.then(|| OTHER.to_owned()));
+                        class.members.extend(left_over.then(|| OTHER.to_owned()));
                         Some(class)
                     }
                     ([], _) if self.spent => Some(self.told(Kind::Other, &[])),
@@ -196,7 +196,7 @@ impl State<'_> {
 
     /// Whether nothing speaks for any of these but that they are left: no deviation was in the direction of one. What nobody has
     /// thought of may be as large.
-    fn only_as_large(&self, faults: &[usize]) -> bool {
+    fn left_over(&self, faults: &[usize]) -> bool {
         let bound = -self.terms.alpha.ln();
         let mut faults = faults.iter();
         self.numbers && faults.all(|h| self.process.direction(*h) < bound)
