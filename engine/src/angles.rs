@@ -1,6 +1,7 @@
 //! Cosines and sines of the rotary embedding, right at any position.
 
 use crate::forward::Row;
+use crate::kernels::team;
 use crate::spec::{Pairing, Rope, RopePrecision};
 
 /// The tables of a tile, made once for each kind of rotary embedding in the model.
@@ -50,17 +51,30 @@ impl Table {
     pub fn rotate(&self, x: &mut [f32], rope: &Rope, head_dim: usize) {
         let pairs = rope.inv_freq.len();
         let width = x.len() / (self.0.len() / pairs);
-        for (x, angles) in x.chunks_exact_mut(width).zip(self.0.chunks_exact(pairs)) {
-            for head in x.chunks_exact_mut(head_dim) {
-                for (i, (cos, sin)) in angles.iter().enumerate() {
-                    let (a, b) = match rope.pairing {
-                        Pairing::Interleaved => (2 * i, 2 * i + 1),
-                        Pairing::Half => (i, i + pairs),
-                    };
-                    let (x, y) = (head[a], head[b]);
-                    head[a] = x * cos - y * sin;
-                    head[b] = x * sin + y * cos;
-                }
+        team::for_rows(x, width, |first, x| {
+            let angles = self.0[first * pairs..].chunks_exact(pairs);
+            for (x, angles) in x.chunks_exact_mut(width).zip(angles) {
+                x.chunks_exact_mut(head_dim)
+                    .for_each(|head| rotate(head, rope.pairing, angles));
+            }
+        });
+    }
+}
+
+fn rotate(head: &mut [f32], pairing: Pairing, angles: &[(f32, f32)]) {
+    let pair = |a: &mut f32, b: &mut f32, (cos, sin): (f32, f32)| {
+        (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
+    };
+    match pairing {
+        Pairing::Interleaved => {
+            for ([a, b], &angle) in head.as_chunks_mut().0.iter_mut().zip(angles) {
+                pair(a, b, angle);
+            }
+        }
+        Pairing::Half => {
+            let (low, high) = head.split_at_mut(angles.len());
+            for ((a, b), &angle) in low.iter_mut().zip(high).zip(angles) {
+                pair(a, b, angle);
             }
         }
     }

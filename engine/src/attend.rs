@@ -1,7 +1,9 @@
 //! Attention over the caches of many sequences: a tile's keys and values go in, its queries read what they see.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
 use crate::cache::Block;
 use crate::forward::Row;
@@ -46,8 +48,24 @@ pub(crate) fn append(
     }
 }
 
+/// What a thread keeps from task to task, so that the system need not clear it again.
+#[derive(Default)]
+struct Memory {
+    /// [rows * heads, key width]
+    q: Vec<f32>,
+    /// [rows * heads, value width]
+    out: Vec<f32>,
+    scratch: Scratch,
+}
+
+thread_local! {
+    static MEMORY: RefCell<Memory> = RefCell::default();
+}
+
 /// A part of the attention's work: some rows, and query heads of one key-value head.
 struct Task {
+    /// Of the tile.
+    part: usize,
     rows: Range<usize>,
     kv_head: usize,
     heads: Range<usize>,
@@ -80,19 +98,30 @@ pub(crate) fn attend(
     {
         parts += 1;
     }
+    let of_part = |part: usize| part * rows.len() / parts..(part + 1) * rows.len() / parts;
     let mut tasks = Vec::new();
     for part in 0..parts {
-        let rows = part * rows.len() / parts..(part + 1) * rows.len() / parts;
         for kv_head in 0..a.n_kv_heads {
             let heads = kv_head * group..(kv_head + 1) * group;
             tasks.extend(heads.clone().step_by(most_heads).map(|head| Task {
-                rows: rows.clone(),
+                part,
+                rows: of_part(part),
                 kv_head,
                 heads: head..heads.end.min(head + most_heads),
             }));
         }
     }
-    let work = |scratch: &mut Scratch, task: &Task| -> Result<Vec<f32>> {
+    let width = a.n_heads * vd;
+    let mut out = spare::take(rows.len() * width);
+    // Tasks of the same rows write to the same part.
+    let mut rest = &mut out[..];
+    let outs: Vec<_> = (0..parts)
+        .map(|part| {
+            let part = rest.split_off_mut(..of_part(part).len() * width);
+            Mutex::new(part.unwrap_or_default())
+        })
+        .collect();
+    let work = |memory: &mut Memory, task: &Task| -> Result<()> {
         let tile = &rows[task.rows.clone()];
         let visible: Vec<_> = tile
             .iter()
@@ -118,7 +147,12 @@ pub(crate) fn attend(
             }
         });
         let blocks: Vec<_> = blocks.collect();
-        let mut tile_q = Vec::with_capacity(tile.len() * heads.len() * kd);
+        let Memory {
+            q: tile_q,
+            out: tile_out,
+            scratch,
+        } = memory;
+        tile_q.clear();
         for row in task.rows.clone() {
             let from = (row * a.n_heads + heads.start) * kd;
             tile_q.extend_from_slice(&q[from..][..heads.len() * kd]);
@@ -131,7 +165,7 @@ pub(crate) fn attend(
             Some(sinks) => tile.iter().flat_map(|_| sinks.iter().copied()).collect(),
             None => Vec::new(),
         };
-        let mut out = vec![0.0; visible.len() * vd];
+        tile_out.resize(visible.len() * vd, 0.0);
         let kv = KvBlocks {
             blocks: &blocks,
             v_stride: match w.kv {
@@ -143,20 +177,21 @@ pub(crate) fn attend(
             scale: a.scale,
             softcap: a.softcap,
         };
-        kernels::attend(&tile_q, &visible, &kv, &scores, &sinks, &mut out, scratch);
-        Ok(out)
-    };
-    let parts = team::map(tasks.len(), Scratch::default, |scratch, i| {
-        work(scratch, &tasks[i])
-    });
-    let parts: Vec<Vec<f32>> = parts.into_iter().collect::<Result<_>>()?;
-    let mut out = spare::take(rows.len() * a.n_heads * vd);
-    for (task, part) in tasks.iter().zip(&parts) {
-        let width = task.heads.len() * vd;
-        for (row, part) in task.rows.clone().zip(part.chunks_exact(width)) {
-            out[(row * a.n_heads + task.heads.start) * vd..][..width].copy_from_slice(part);
+        kernels::attend(tile_q, &visible, &kv, &scores, &sinks, tile_out, scratch);
+        let mut out = outs[task.part]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let tile_out = tile_out.chunks_exact(heads.len() * vd);
+        for (out, from) in out.chunks_exact_mut(width).zip(tile_out) {
+            out[heads.start * vd..heads.end * vd].copy_from_slice(from);
         }
-    }
+        Ok(())
+    };
+    let done = team::map(tasks.len(), |i| {
+        MEMORY.with_borrow_mut(|memory| work(memory, &tasks[i]))
+    });
+    done.into_iter().collect::<Result<()>>()?;
+    drop(outs);
     Ok(out)
 }
 

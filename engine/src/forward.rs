@@ -15,7 +15,7 @@
 use std::collections::BTreeMap;
 
 use crate::angles::Angles;
-use crate::kernels::{self, Product};
+use crate::kernels::{self, Product, team};
 use crate::layer_major::Reader;
 use crate::model::Model;
 use crate::spec::{Attention, Ffn, LayerSpec, Norm, NormKind, QkNormOrder, Residual};
@@ -267,11 +267,18 @@ fn add_normed(x: &mut [f32], mut y: Vec<f32>, by: Option<Norm>, weights: &[f32],
 }
 
 fn add(x: &mut [f32], y: &[f32]) {
+    team::for_rows(x, 1, |first, x| add_part(x, &y[first..]));
+}
+
+fn add_part(x: &mut [f32], y: &[f32]) {
     x.iter_mut().zip(y).for_each(|(x, y)| *x += y);
 }
 
 pub(crate) fn add_bias(x: &mut [f32], bias: &[f32]) {
     if !bias.is_empty() {
-        x.chunks_exact_mut(bias.len()).for_each(|x| add(x, bias));
+        team::for_rows(x, bias.len(), |_, x| {
+            x.chunks_exact_mut(bias.len())
+                .for_each(|x| add_part(x, bias));
+        });
     }
 }

@@ -133,39 +133,47 @@ unsafe fn add_products<V: Simd, const N: usize, const M: usize>(
 /// Needs the instruction set of V; `s` holds a block.
 #[inline(always)]
 pub(super) unsafe fn weigh<V: Simd>(row: &mut Row, scores: &Scores, s: *mut f32) {
+    let vectors = KV_BLOCK / V::LANES;
     // SAFETY: the caller's.
     unsafe {
         let scale = V::splat(scores.scale);
-        let seen = row.seen.clone();
-        for i in (0..KV_BLOCK).step_by(V::LANES) {
-            let mut v = V::load(s.add(i)).mul(scale);
+        let mut v = [V::splat(0.0); 8];
+        for i in 0..vectors {
+            v[i] = V::load(s.add(i * V::LANES)).mul(scale);
             if let Some(cap) = scores.softcap {
                 let cap = V::splat(cap);
-                v = cap.mul(tanh_real(v.div(cap)));
+                v[i] = cap.mul(tanh_real(v[i].div(cap)));
             }
-            v.store(s.add(i));
         }
-        if seen != (0..KV_BLOCK) {
-            let s = std::slice::from_raw_parts_mut(s, KV_BLOCK);
-            s[..seen.start].fill(f32::NEG_INFINITY);
-            s[seen.end..].fill(f32::NEG_INFINITY);
+        if row.seen != (0..KV_BLOCK) {
+            for i in 0..vectors {
+                v[i].store(s.add(i * V::LANES));
+            }
+            let all = std::slice::from_raw_parts_mut(s, KV_BLOCK);
+            all[..row.seen.start].fill(f32::NEG_INFINITY);
+            all[row.seen.end..].fill(f32::NEG_INFINITY);
+            for i in 0..vectors {
+                v[i] = V::load(s.add(i * V::LANES));
+            }
         }
         let mut max = V::splat(row.max);
-        for i in (0..KV_BLOCK).step_by(V::LANES) {
-            max = V::load(s.add(i)).max(max);
+        for i in 0..vectors {
+            max = v[i].max(max);
         }
         let new_max = max.max_lane();
         let minus = V::splat(new_max);
         let mut sums = [V::splat(0.0); 2];
-        for i in (0..KV_BLOCK).step_by(16) {
-            for (half, sum) in sums.iter_mut().enumerate().take(16 / V::LANES) {
-                let at = s.add(i + half * V::LANES);
-                let p = exp_real(V::load(at).sub(minus));
-                p.store(at);
-                *sum = sum.add(p);
-            }
+        for i in 0..vectors {
+            let p = exp_real(v[i].sub(minus));
+            p.store(s.add(i * V::LANES));
+            let sum = &mut sums[i % (16 / V::LANES)];
+            *sum = sum.add(p);
         }
-        row.keep = exp(row.max - new_max);
+        // e^0, most often.
+        row.keep = match row.max == new_max {
+            true => 1.0,
+            false => exp(row.max - new_max),
+        };
         row.sum = row.sum * row.keep + V::sum16(sums);
         row.max = new_max;
     }

@@ -5,6 +5,10 @@
 use super::isa::Isa;
 use super::math::{exp_real, gelu_tanh_real, ln, sigmoid, silu_real};
 use super::simd::{Kernel, Simd};
+use super::team;
+
+/// Gates that are worked on together.
+const GATES: usize = 16;
 
 /// Root mean square norm of each row of x, [n, dim]: `x / sqrt(mean(x^2) + eps) * weight`.
 /// `plus_one`: the weight is stored as its distance from one (Gemma).
@@ -19,18 +23,7 @@ pub fn rms_norm(
     eps: f32,
     out: &mut [f32],
 ) {
-    norm_on(
-        Isa::current(),
-        Norm {
-            x,
-            dim,
-            weight,
-            plus_one,
-            eps,
-            centre: false,
-            out,
-        },
-    );
+    norm_rows(x, dim, weight, plus_one, eps, false, out);
 }
 
 /// Layer norm of each row of x, [n, dim]: `(x - mean) / sqrt(variance + eps) * weight`, without a bias.
@@ -45,18 +38,32 @@ pub fn layer_norm(
     eps: f32,
     out: &mut [f32],
 ) {
-    norm_on(
-        Isa::current(),
-        Norm {
-            x,
+    norm_rows(x, dim, weight, plus_one, eps, true, out);
+}
+
+/// [`Norm`] on the current team.
+fn norm_rows(
+    x: &[f32],
+    dim: usize,
+    weight: Option<&[f32]>,
+    plus_one: bool,
+    eps: f32,
+    centre: bool,
+    out: &mut [f32],
+) {
+    assert_eq!(x.len(), out.len(), "out: [n, dim]");
+    team::for_rows(out, dim, |first, out| {
+        let norm = Norm {
+            x: &x[first * dim..][..out.len()],
             dim,
             weight,
             plus_one,
             eps,
-            centre: true,
+            centre,
             out,
-        },
-    );
+        };
+        norm_on(Isa::current(), norm);
+    });
 }
 
 /// `gate = gate * sigmoid(gate) * up`.
@@ -64,7 +71,7 @@ pub fn layer_norm(
 /// # Panics
 /// When the lengths differ.
 pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
-    gate_on::<false>(Isa::current(), gate, up);
+    gate_rows::<false>(gate, up);
 }
 
 /// `gate = gelu(gate) * up` with the tanh approximation,
@@ -73,7 +80,16 @@ pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
 /// # Panics
 /// When the lengths differ.
 pub fn gelu_tanh_mul(gate: &mut [f32], up: &[f32]) {
-    gate_on::<true>(Isa::current(), gate, up);
+    gate_rows::<true>(gate, up);
+}
+
+/// [`Gate`] on the current team.
+fn gate_rows<const GELU: bool>(gate: &mut [f32], up: &[f32]) {
+    assert_eq!(gate.len(), up.len(), "gate and up: the same shape");
+    team::for_rows(gate, GATES, |first, gate| {
+        let up = &up[first * GATES..][..gate.len()];
+        gate_on::<GELU>(Isa::current(), gate, up);
+    });
 }
 
 /// gpt-oss's clamped gate: `g = min(gate, limit)`, `gate = (clamp(up, -limit, limit) + 1) * (g * sigmoid(alpha g))`.
@@ -199,14 +215,14 @@ impl<const GELU: bool> Kernel for Gate<'_, GELU> {
 
     #[inline(always)]
     unsafe fn run<V: Simd>(self) {
-        let (gates, gate_rest) = self.gate.as_chunks_mut::<16>();
-        let (ups, up_rest) = self.up.as_chunks::<16>();
+        let (gates, gate_rest) = self.gate.as_chunks_mut::<GATES>();
+        let (ups, up_rest) = self.up.as_chunks::<GATES>();
         // SAFETY: the caller has the instruction set.
         unsafe {
             for (gate, up) in gates.iter_mut().zip(ups) {
                 gate16::<V, GELU>(gate, up);
             }
-            let (mut gate, mut up) = ([0.0; 16], [0.0; 16]);
+            let (mut gate, mut up) = ([0.0; GATES], [0.0; GATES]);
             gate[..gate_rest.len()].copy_from_slice(gate_rest);
             up[..up_rest.len()].copy_from_slice(up_rest);
             gate16::<V, GELU>(&mut gate, &up);

@@ -14,6 +14,9 @@ use std::thread::JoinHandle;
 /// Turns of waiting before a worker sleeps, and before a caller lets other programs run: some 50 microseconds.
 const SPINS: u32 = 4000;
 
+/// Floats of which a pass is worth more than calling the team.
+const WORTH: usize = 1 << 16;
+
 /// `State`: a call is open for workers to enter.
 const OPEN: u64 = 1;
 /// `State`: one worker is in.
@@ -156,16 +159,22 @@ pub fn for_each(n: usize, f: impl Fn(usize) + Sync) {
     share(n, &|claims| claims.for_each(&f));
 }
 
-/// The results of `f` for every number below `n`, in order; each thread that takes part works with its own `init()`.
-pub fn map<S, T: Send>(
-    n: usize,
-    init: impl Fn() -> S + Sync,
-    f: impl Fn(&mut S, usize) -> T + Sync,
-) -> Vec<T> {
+/// Runs `f` on parts of x, [n, width], each with the number of its first row: on the threads of the current team where
+/// that is worth it.
+pub fn for_rows(x: &mut [f32], width: usize, f: impl Fn(usize, &mut [f32]) + Sync) {
+    if threads() == 1 || x.len() < WORTH {
+        return f(0, x);
+    }
+    let rows = (x.len() / width).div_ceil(2 * threads());
+    let parts: Vec<_> = x.chunks_mut(rows * width).map(Mutex::new).collect();
+    for_each(parts.len(), |i| f(i * rows, &mut lock(&parts[i])));
+}
+
+/// The results of `f` for every number below `n`, in order.
+pub fn map<T: Send>(n: usize, f: impl Fn(usize) -> T + Sync) -> Vec<T> {
     let all = Mutex::new(Vec::with_capacity(n));
     share(n, &|claims| {
-        let mut state = init();
-        let part: Vec<_> = claims.map(|i| (i, f(&mut state, i))).collect();
+        let part: Vec<_> = claims.map(|i| (i, f(i))).collect();
         lock(&all).extend(part);
     });
     let mut all = all.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -320,8 +329,20 @@ mod tests {
                     });
                 });
                 assert!(done.iter().all(|d| d.load(Ordering::Relaxed) == 1));
-                let squares = team.install(|| map(n, || (), |(), i| i * i));
+                let squares = team.install(|| map(n, |i| i * i));
                 assert_eq!(squares, (0..n).map(|i| i * i).collect::<Vec<_>>());
+            }
+            for rows in [0, 1, 7, WORTH / 3 + 1] {
+                let mut x = vec![0.0; rows * 3];
+                team.install(|| {
+                    for_rows(&mut x, 3, |first, part| {
+                        for (i, row) in part.chunks_exact_mut(3).enumerate() {
+                            row[1] += (first + i) as f32;
+                        }
+                    });
+                });
+                let expected = (0..rows).flat_map(|i| [0.0, i as f32, 0.0]);
+                assert!(x.into_iter().eq(expected));
             }
         }
     }
@@ -357,6 +378,6 @@ mod tests {
                 .contains("task five")
         );
         // The team is as before.
-        assert_eq!(team.install(|| map(3, || (), |(), i| i)), [0, 1, 2]);
+        assert_eq!(team.install(|| map(3, |i| i)), [0, 1, 2]);
     }
 }
