@@ -13,8 +13,9 @@ use crate::tree::{Span, SpanId};
 use crate::weights::{KeysValues, LayerWeights};
 use crate::{Error, Result, spare};
 
-/// Query rows that pass the attention kernel together: enough that transposing the keys for them is little.
-const ATTEND_ROWS: usize = 192;
+/// Floats of the query rows that pass the attention kernel together, with their scores and sums: enough rows that
+/// transposing the keys for them is little, and no more than second-level caches hold.
+const ATTEND_FLOATS: usize = 96 << 10;
 /// Most query heads of one key-value head that do.
 const ATTEND_HEADS: usize = 16;
 
@@ -88,12 +89,13 @@ pub(crate) fn attend(
         _ => ATTEND_HEADS,
     };
     // Rows of several spans pass together: what they share is read once. Few tasks are parted until threads share them evenly.
+    let most_rows = ATTEND_FLOATS / (kd + vd + kernels::KV_BLOCK);
     let mut parts = rows
         .len()
-        .div_ceil(ATTEND_ROWS.div_ceil(group.min(ATTEND_HEADS)));
+        .div_ceil(most_rows.div_ceil(group.min(ATTEND_HEADS)));
     let threads = team::threads();
     while parts < rows.len()
-        && parts * a.n_kv_heads < 4 * threads
+        && parts * a.n_kv_heads < 16 * threads
         && !(parts * a.n_kv_heads).is_multiple_of(threads)
     {
         parts += 1;

@@ -10,7 +10,7 @@ use crate::forward::{self, Row};
 use crate::kernels::team::Team;
 use crate::layer_major::LayerMajor;
 use crate::model::Model;
-use crate::spec::{Mask, ModelSpec};
+use crate::spec::{Ffn, Mask, ModelSpec};
 use crate::{Error, Result};
 
 /// Names a span of a tree.
@@ -170,6 +170,17 @@ pub struct TreeOptions {
     pub threads: usize,
     /// Tokens that pass a layer together.
     pub tile: usize,
+}
+
+impl TreeOptions {
+    /// What is fastest for a model: where tokens part among experts, more of them pass together, so that each expert's
+    /// weights are unpacked for as many as a dense layer's.
+    pub fn of(model: &Model, threads: usize) -> Self {
+        let mut layers = model.spec.layers.iter();
+        let parts = layers.any(|layer| matches!(layer.ffn, Ffn::Moe(_)));
+        let tile = if parts { 1024 } else { 512 };
+        Self { threads, tile }
+    }
 }
 
 impl Default for TreeOptions {

@@ -14,6 +14,9 @@ use super::math::exp;
 use super::simd::{GROUP, Kernel, Simd};
 use super::work as count;
 
+/// Rows that take the steps of a block together: their scores stay in the first-level cache.
+const TOGETHER: usize = 48;
+
 /// Cached keys and values of one key-value head: 64 positions, and who reads them.
 #[derive(Clone, Debug)]
 pub struct KvBlock<'a> {
@@ -191,33 +194,32 @@ impl Kernel for Attend<'_, '_> {
                 let next = kv.blocks.get(b + 1).map_or(k, |next| next.k);
                 let next = [(next.as_ptr(), head_dim), (v.as_ptr(), kv.v_stride)];
                 transpose::<V>(k, head_dim, keys, next);
-                let seeing = &scratch.seeing;
-                for i in 0..seeing.len().div_ceil(V::TOKENS) {
-                    let (first, len) = tile(i, seeing.len(), V::TOKENS);
-                    let which = &seeing[first..first + len];
-                    for at in (all.start / columns * columns..all.end).step_by(columns) {
-                        let keys = keys.add(at).cast_const();
-                        with_tokens!(
-                            len,
-                            score::<V>(which, q, head_dim, keys, logits.as_mut_ptr().add(at))
-                        );
+                for seeing in scratch.seeing.chunks(TOGETHER) {
+                    let tiles = (0..seeing.len().div_ceil(V::TOKENS)).map(|i| {
+                        let (first, len) = tile(i, seeing.len(), V::TOKENS);
+                        &seeing[first..first + len]
+                    });
+                    for which in tiles.clone() {
+                        for at in (all.start / columns * columns..all.end).step_by(columns) {
+                            let keys = keys.add(at).cast_const();
+                            with_tokens!(
+                                which.len(),
+                                score::<V>(which, q, head_dim, keys, logits.as_mut_ptr().add(at))
+                            );
+                        }
                     }
-                }
-                for &i in &scratch.seeing {
-                    weigh::<V>(&mut rows[i], scores, logits.as_mut_ptr().add(i * KV_BLOCK));
-                }
-                let seeing = &scratch.seeing;
-                for i in 0..seeing.len().div_ceil(V::TOKENS) {
-                    let (first, len) = tile(i, seeing.len(), V::TOKENS);
-                    let values = Values {
-                        v,
-                        v_dim,
-                        stride: kv.v_stride,
-                        rows,
-                        logits,
-                        out: out.as_mut_ptr(),
-                    };
-                    with_tokens!(len, add_values::<V>(&values, &seeing[first..first + len]));
+                    weigh::<V>(rows, seeing, scores, logits.as_mut_ptr());
+                    for which in tiles {
+                        let values = Values {
+                            v,
+                            v_dim,
+                            stride: kv.v_stride,
+                            rows,
+                            logits,
+                            out: out.as_mut_ptr(),
+                        };
+                        with_tokens!(which.len(), add_values::<V>(&values, which));
+                    }
                 }
             }
         }

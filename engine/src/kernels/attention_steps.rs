@@ -127,55 +127,64 @@ unsafe fn add_products<V: Simd, const N: usize, const M: usize>(
     *acc = sums;
 }
 
-/// A row's products with a block's keys, [64], to the weights of its values; the row's state moves on.
+/// Products of rows with a block's keys, in `logits` [n, 64], to the weights of its values; the rows' states move on.
+///
+/// The greatest score of every row first, then the exponentials: one row alone would wait for its own sums.
 ///
 /// # Safety
-/// Needs the instruction set of V; `s` holds a block.
+/// Needs the instruction set of V; `which` are rows of `rows`, and `logits` holds a block for each of those.
 #[inline(always)]
-pub(super) unsafe fn weigh<V: Simd>(row: &mut Row, scores: &Scores, s: *mut f32) {
+pub(super) unsafe fn weigh<V: Simd>(
+    rows: &mut [Row],
+    which: &[usize],
+    scores: &Scores,
+    logits: *mut f32,
+) {
     let vectors = KV_BLOCK / V::LANES;
     // SAFETY: the caller's.
     unsafe {
-        let scale = V::splat(scores.scale);
-        let mut v = [V::splat(0.0); 8];
-        for i in 0..vectors {
-            v[i] = V::load(s.add(i * V::LANES)).mul(scale);
-            if let Some(cap) = scores.softcap {
-                let cap = V::splat(cap);
-                v[i] = cap.mul(tanh_real(v[i].div(cap)));
-            }
-        }
-        if row.seen != (0..KV_BLOCK) {
+        for &r in which {
+            let (row, s) = (&mut rows[r], logits.add(r * KV_BLOCK));
+            let scale = V::splat(scores.scale);
             for i in 0..vectors {
-                v[i].store(s.add(i * V::LANES));
+                let at = s.add(i * V::LANES);
+                let mut v = V::load(at).mul(scale);
+                if let Some(cap) = scores.softcap {
+                    let cap = V::splat(cap);
+                    v = cap.mul(tanh_real(v.div(cap)));
+                }
+                v.store(at);
             }
-            let all = std::slice::from_raw_parts_mut(s, KV_BLOCK);
-            all[..row.seen.start].fill(f32::NEG_INFINITY);
-            all[row.seen.end..].fill(f32::NEG_INFINITY);
+            if row.seen != (0..KV_BLOCK) {
+                let s = std::slice::from_raw_parts_mut(s, KV_BLOCK);
+                s[..row.seen.start].fill(f32::NEG_INFINITY);
+                s[row.seen.end..].fill(f32::NEG_INFINITY);
+            }
+            let mut max = V::splat(row.max);
             for i in 0..vectors {
-                v[i] = V::load(s.add(i * V::LANES));
+                max = V::load(s.add(i * V::LANES)).max(max);
             }
+            let max = max.max_lane();
+            // e^0, most often.
+            row.keep = match row.max == max {
+                true => 1.0,
+                false => exp(row.max - max),
+            };
+            row.max = max;
         }
-        let mut max = V::splat(row.max);
-        for i in 0..vectors {
-            max = v[i].max(max);
+        for &r in which {
+            let (row, s) = (&mut rows[r], logits.add(r * KV_BLOCK));
+            let max = V::splat(row.max);
+            let mut sums = [V::splat(0.0); 2];
+            for i in 0..vectors {
+                let at = s.add(i * V::LANES);
+                let p = exp_real(V::load(at).sub(max));
+                p.store(at);
+                let sum = &mut sums[i % (16 / V::LANES)];
+                *sum = sum.add(p);
+            }
+            row.sum = row.sum * row.keep + V::sum16(sums);
         }
-        let new_max = max.max_lane();
-        let minus = V::splat(new_max);
-        let mut sums = [V::splat(0.0); 2];
-        for i in 0..vectors {
-            let p = exp_real(v[i].sub(minus));
-            p.store(s.add(i * V::LANES));
-            let sum = &mut sums[i % (16 / V::LANES)];
-            *sum = sum.add(p);
-        }
-        // e^0, most often.
-        row.keep = match row.max == new_max {
-            true => 1.0,
-            false => exp(row.max - new_max),
-        };
-        row.sum = row.sum * row.keep + V::sum16(sums);
-        row.max = new_max;
     }
 }
 

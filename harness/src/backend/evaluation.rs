@@ -7,7 +7,7 @@ use fathom_engine::{Extend, Logits, PromptTree, SpanId};
 
 use crate::Result;
 use crate::backend::generation::Generation;
-use crate::backend::local::{Local, PIECE};
+use crate::backend::local::Local;
 use crate::backend::sample::logprob;
 use crate::backend::sharing::trunks;
 use crate::backend::{Event, Listener, Outcome, Reply, Request};
@@ -92,7 +92,7 @@ impl<'a> Evaluation<'a> {
                 self.tree.pin(span, *at)?;
             }
             self.begin(trunk.prompt, span);
-            if trunk.branches.is_empty() && prompt.len() < PIECE {
+            if trunk.branches.is_empty() && prompt.len() < self.piece {
                 short.push((span, prompt));
                 continue;
             }

@@ -15,8 +15,6 @@ use crate::backend::{Backend, Event, Listener, ModelCard, Request, SpeedSample};
 use crate::memory::{disk_bytes_read, show_bytes};
 use crate::{Error, Result};
 
-/// Tokens that are evaluated before anybody is asked whether to go on.
-pub const PIECE: usize = 512;
 /// Tokens of the prompt whose logits are the fingerprint.
 const FINGERPRINT_TOKENS: usize = 256;
 
@@ -53,10 +51,7 @@ impl Local {
         card: ModelCard,
         threads: usize,
     ) -> Self {
-        let options = TreeOptions {
-            threads,
-            tile: PIECE,
-        };
+        let options = TreeOptions::of(&model, threads);
         let rates = Rates {
             prefill: 1e9,
             decode_token_s: 0.1,
@@ -239,7 +234,7 @@ impl Backend for Local {
     fn evaluate(&mut self, group: &[Request], listener: &mut Listener<'_>) -> Result<()> {
         let Some(larger) = &self.larger else {
             let tree = PromptTree::new(&self.model, self.options)?;
-            return Evaluation::new(self, group, tree, PIECE)
+            return Evaluation::new(self, group, tree, self.options.tile)
                 .run(listener)
                 .map(drop);
         };
@@ -268,7 +263,7 @@ impl Backend for Local {
             &mut tree,
             &[(span, &tokens[..])],
             false,
-            PIECE,
+            self.options.tile,
             listener,
             &mut |_, _, logits| {
                 next = argmax(logits);

@@ -11,7 +11,6 @@ use std::time::Instant;
 
 use fathom_engine::{Extend, Logits, PromptTree, Result, SpanId, TreeOptions};
 
-use crate::backend::local::PIECE;
 use crate::backend::sharing::{WORTH, common};
 use crate::opened::Opened;
 use crate::serve::Limits;
@@ -34,14 +33,12 @@ pub fn work(
     load: &Arc<Load>,
     jobs: &Receiver<Job>,
 ) -> Result<()> {
-    let options = TreeOptions {
-        threads,
-        tile: PIECE,
-    };
+    let options = TreeOptions::of(&opened.model, threads);
     let mut worker = Worker {
         opened,
         limits,
         tree: PromptTree::new(&opened.model, options)?,
+        piece: options.tile,
         waiting: VecDeque::new(),
         running: Vec::new(),
         kept: Kept::new(limits.kept),
@@ -67,6 +64,8 @@ struct Worker<'m> {
     opened: &'m Opened,
     limits: &'m Limits,
     tree: PromptTree<'m>,
+    /// Most tokens of prompts that are read before answers go on.
+    piece: usize,
     waiting: VecDeque<Job>,
     running: Vec<Running>,
     kept: Kept,
@@ -195,7 +194,7 @@ impl Worker<'_> {
             }
         }
         let mut room = if parts.is_empty() {
-            PIECE
+            self.piece
         } else {
             PIECE_BESIDE
         };

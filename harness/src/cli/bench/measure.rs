@@ -107,12 +107,12 @@ impl Bench<'_> {
         Ok(vec![timed(&mut tree, Kind::Sweep, document, n, run)?.0])
     }
 
+    pub fn options(&self) -> TreeOptions {
+        TreeOptions::of(self.model, self.threads)
+    }
+
     fn tree(&self) -> Result<PromptTree<'_>> {
-        let options = TreeOptions {
-            threads: self.threads,
-            ..TreeOptions::default()
-        };
-        Ok(PromptTree::new(self.model, options)?)
+        Ok(PromptTree::new(self.model, self.options())?)
     }
 
     /// Ids without a pattern, so that experts and caches see what a text would give them.
@@ -131,7 +131,7 @@ impl Bench<'_> {
     ) -> Result<u32> {
         let tokens: Vec<u32> = (0..n).map(|i| self.token(i)).collect();
         let (mut next, mut at) = (0, 0);
-        let tile = TreeOptions::default().tile;
+        let tile = self.options().tile;
         while at < n {
             self.stop.check()?;
             let stop = lengths.iter().copied().filter(|&l| l > at).min();

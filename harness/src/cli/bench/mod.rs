@@ -12,7 +12,6 @@ mod show;
 
 use std::path::PathBuf;
 
-use fathom_engine::TreeOptions;
 use fathom_engine::kernels::limits;
 
 use crate::cli::args;
@@ -93,7 +92,7 @@ pub fn run(args: &Args) -> Result<()> {
     let limits = args.limits.then(|| limits::machine(args.engine.threads));
     // The first pass pages the weights in, and finds memory for a tile's activations.
     let longest = args.prompt.iter().copied().max().unwrap_or(0);
-    bench.once(longest.clamp(64, TreeOptions::default().tile))?;
+    bench.once(longest.clamp(64, bench.options().tile))?;
     let mut samples = Vec::new();
     for context in std::iter::once(0).chain(args.prompt.iter().copied()) {
         samples.extend(repeated(args.repeats, || bench.once(context))?);
