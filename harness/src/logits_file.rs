@@ -1,16 +1,14 @@
-//! A safetensors file of logits, written row by row: no more than one row is ever held.
+//! Safetensors files of logits. All of them are written row by row: no more than one row is ever held.
 //!
 //! Layout: 8 bytes of the header's length, the header (JSON, padded to 8 bytes), `logits` f32 [n, n_vocab],
-//! `offsets` i64 [m + 1] where there are several sequences, `tokens` i32 [n]. Names are in alphabetical order by
-//! chance; the header says where each one stands.
+//! `offsets` i64 [m + 1] where there are several sequences, `tokens` i32 [n]. The same logits make the same bytes, so
+//! that files can be compared by their hashes: the safetensors crate writes its metadata in an order that changes.
 
 use std::fs::File;
 use std::io::{BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
-use safetensors::tensor::TensorView;
-use safetensors::{Dtype, SafeTensorError, serialize_to_file};
-use serde_json::{Map, json};
+use serde_json::{Map, Value, json};
 
 use crate::backend::sample::{log_sum_exp, top};
 use crate::{Error, Result};
@@ -36,44 +34,24 @@ impl LogitsWriter {
         offsets: Option<&[i64]>,
         n_vocab: usize,
     ) -> Result<Self> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(".part");
-        let part = path.with_file_name(name);
+        let part = part_of(path);
+        let n = tokens.len();
+        let logits = 4 * n as u64 * n_vocab as u64;
         let begin = || -> std::io::Result<BufWriter<File>> {
-            let logits = 4 * tokens.len() as u64 * n_vocab as u64;
-            let mut end = logits;
-            let mut header = Map::new();
-            let mut entry = |name: &str, dtype: &str, shape: serde_json::Value, bytes: u64| {
-                let start = if name == "logits" { 0 } else { end };
-                end = start + bytes;
-                let data_offsets = [start, end];
-                header.insert(
-                    name.to_owned(),
-                    json!({"dtype": dtype, "shape": shape, "data_offsets": data_offsets}),
-                );
-            };
-            entry("logits", "F32", json!([tokens.len(), n_vocab]), logits);
+            let mut tensors = vec![("logits", "F32", vec![n, n_vocab], logits)];
             if let Some(offsets) = offsets {
-                entry(
+                tensors.push((
                     "offsets",
                     "I64",
-                    json!([offsets.len()]),
+                    vec![offsets.len()],
                     8 * offsets.len() as u64,
-                );
+                ));
             }
-            entry(
-                "tokens",
-                "I32",
-                json!([tokens.len()]),
-                4 * tokens.len() as u64,
-            );
-            let mut header = serde_json::to_vec(&header)?;
-            header.resize(header.len().next_multiple_of(8), b' ');
-
+            tensors.push(("tokens", "I32", vec![n], 4 * n as u64));
+            let header = header(&tensors, Map::new())?;
             let mut file = BufWriter::with_capacity(1 << 20, File::create(&part)?);
-            file.write_all(&(header.len() as u64).to_le_bytes())?;
             file.write_all(&header)?;
-            let start = 8 + header.len() as u64;
+            let start = header.len() as u64;
             file.seek(SeekFrom::Start(start + logits))?;
             for offset in offsets.unwrap_or_default() {
                 file.write_all(&offset.to_le_bytes())?;
@@ -221,35 +199,75 @@ impl TopWriter {
             .flat_map(|o| o.to_le_bytes())
             .collect();
         let mut tensors = vec![
-            ("tokens", Dtype::I32, vec![n], &tokens),
-            ("top_ids", Dtype::I32, vec![n, self.k], &self.ids),
-            ("top_logits", Dtype::F32, vec![n, self.k], &self.logits),
-            ("logsumexp", Dtype::F64, vec![n], &self.sums),
-            ("next_logit", Dtype::F32, vec![n], &self.next),
+            ("logsumexp", "F64", vec![n], &self.sums),
+            ("next_logit", "F32", vec![n], &self.next),
+            ("tokens", "I32", vec![n], &tokens),
+            ("top_ids", "I32", vec![n, self.k], &self.ids),
+            ("top_logits", "F32", vec![n, self.k], &self.logits),
         ];
         if let Some(ends) = &self.offsets {
-            tensors.push(("offsets", Dtype::I64, vec![ends.len()], &offsets));
+            // Before what has four bytes a number, so that every tensor is aligned.
+            tensors.insert(1, ("offsets", "I64", vec![ends.len()], &offsets));
         }
-        let views = tensors
-            .into_iter()
-            .map(|(name, dtype, shape, data)| Ok((name, TensorView::new(dtype, shape, data)?)))
-            .collect::<std::result::Result<Vec<_>, SafeTensorError>>();
         let metadata = [
             ("format", "fathom logits 1".to_owned()),
             ("rows", "top-k and logsumexp".to_owned()),
             ("k", self.k.to_string()),
             ("n_vocab", self.n_vocab.to_string()),
         ];
-        let metadata = metadata.map(|(k, v)| (k.to_owned(), v)).into();
-        views
-            .and_then(|views| serialize_to_file(views, Some(metadata), &self.path))
-            .map_err(|e| Error::write(&self.path, std::io::Error::other(e.to_string())))
+        let metadata = metadata.map(|(k, v)| (k.to_owned(), Value::from(v)));
+        let sizes = tensors.iter().map(|(name, dtype, shape, data)| {
+            let bytes = data.len() as u64;
+            (*name, *dtype, shape.clone(), bytes)
+        });
+        let sizes: Vec<_> = sizes.collect();
+        let part = part_of(&self.path);
+        let write = || -> std::io::Result<()> {
+            let mut file = BufWriter::new(File::create(&part)?);
+            file.write_all(&header(&sizes, metadata.into_iter().collect())?)?;
+            for (.., data) in &tensors {
+                file.write_all(data)?;
+            }
+            file.into_inner()?.sync_data()?;
+            std::fs::rename(&part, &self.path)
+        };
+        write().map_err(|e| {
+            let _ = std::fs::remove_file(&part);
+            Error::write(&self.path, e)
+        })
     }
+}
+
+/// Where a file is written until it is whole.
+fn part_of(path: &Path) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".part");
+    path.with_file_name(name)
+}
+
+/// The beginning of a file whose tensors (name, type, shape, bytes) follow in this order.
+fn header(
+    tensors: &[(&str, &str, Vec<usize>, u64)],
+    metadata: Map<String, Value>,
+) -> serde_json::Result<Vec<u8>> {
+    let (mut header, mut end) = (Map::new(), 0);
+    if !metadata.is_empty() {
+        header.insert("__metadata__".to_owned(), metadata.into());
+    }
+    for (name, dtype, shape, bytes) in tensors {
+        let start = end;
+        end += bytes;
+        let entry = json!({"dtype": dtype, "shape": shape, "data_offsets": [start, end]});
+        header.insert((*name).to_owned(), entry);
+    }
+    let mut json = serde_json::to_vec(&header)?;
+    json.resize(json.len().next_multiple_of(8), b' ');
+    Ok([&(json.len() as u64).to_le_bytes()[..], &json].concat())
 }
 
 #[cfg(test)]
 mod tests {
-    use safetensors::SafeTensors;
+    use safetensors::{Dtype, SafeTensors};
 
     use super::*;
 
@@ -287,6 +305,40 @@ mod tests {
         writer.row(&[0.0, 0.0])?;
         assert!(writer.finish().is_err());
         assert_eq!(std::fs::read_dir(dir.path())?.count(), 0);
+        Ok(())
+    }
+
+    #[test]
+    fn the_same_largest_logits_make_the_same_file() -> Result<(), Box<dyn std::error::Error>> {
+        let dir = tempfile::tempdir()?;
+        let write = |name: &str| -> Result<Vec<u8>, Box<dyn std::error::Error>> {
+            let path = dir.path().join(name);
+            let mut writer = TopWriter::new(&path, &[2, 0, 1], Some(&[0, 2, 3]), 3, 2);
+            for i in 0..3u8 {
+                writer.row(&[f32::from(i), 0.5, 4.0]);
+            }
+            writer.finish()?;
+            Ok(std::fs::read(&path)?)
+        };
+        let bytes = write("a")?;
+        assert_eq!(bytes, write("b")?);
+        let (_, header) = SafeTensors::read_metadata(&bytes)?;
+        let said = header.metadata().as_ref().ok_or("no metadata")?;
+        assert_eq!(
+            (said["rows"].as_str(), said["k"].as_str()),
+            ("top-k and logsumexp", "2")
+        );
+        let file = SafeTensors::deserialize(&bytes)?;
+        let of = |name: &str| file.tensor(name).map(|t| t.data().to_vec());
+        let ints = |x: [u32; 6]| x.map(u32::to_le_bytes).concat();
+        assert_eq!(of("top_ids")?, ints([2, 1, 2, 0, 2, 0]));
+        assert_eq!(of("tokens")?[..4], 2u32.to_le_bytes());
+        assert_eq!(of("offsets")?[8..16], 2i64.to_le_bytes());
+        // The second token's logits follow the first's; nothing follows the second in its sequence.
+        let next = of("next_logit")?;
+        assert_eq!(next[..4], 0f32.to_le_bytes());
+        assert!(f32::from_le_bytes([next[4], next[5], next[6], next[7]]).is_nan());
+        assert_eq!(std::fs::read_dir(dir.path())?.count(), 2);
         Ok(())
     }
 }
