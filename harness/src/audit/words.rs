@@ -12,6 +12,7 @@ use crate::audit::counts::Counted;
 use crate::audit::observe::Told;
 use crate::audit::session::{Budget, Session};
 use crate::audit::verdict::{Kind, OTHER, Terms, Verdict};
+use crate::endpoint::Billed;
 use crate::report::plot;
 use crate::{Error, Result};
 
@@ -42,6 +43,9 @@ pub struct Audit<'a> {
     pub repeated: Option<f64>,
     /// How the service chooses tokens.
     pub chosen: &'a Chosen,
+    /// What all of it was billed: to see what the service can do, for counts and lengths of context, the probes, how tokens
+    /// are chosen, a prompt put again.
+    pub billed: Billed,
     /// How the same is asked again.
     pub again: String,
     /// Requests that brought nothing, and why.
@@ -121,6 +125,7 @@ impl Audit<'_> {
         let mut object = json!(self.verdict);
         object["requests"] = self.session.put.len().into();
         object["tokens"] = self.session.tokens.into();
+        object["billed"] = json!(self.billed);
         object["seconds"] = self.seconds.into();
         object["weighed"] = self.told.in_words().into();
         object["terms"] = json!(self.terms);
@@ -226,6 +231,11 @@ pub fn in_words(audit: &Audit<'_>) -> String {
         audit.told.in_words(),
         -audit.terms.alpha.log10(),
         audit.terms.alpha
+    );
+    let _ = writeln!(
+        text,
+        "all in all, with what is asked besides, {} requests were answered, {} tokens of prompts and {} of answers billed",
+        audit.billed.requests, audit.billed.prompt_tokens, audit.billed.completion_tokens
     );
     if let (Some(mean), Some(most)) = (v.divergence, v.divergence_at_most) {
         let _ = writeln!(

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::endpoint::answer::Completed;
@@ -81,7 +82,7 @@ pub struct Endpoint {
 }
 
 /// What all requests that were answered were billed, as far as the service told.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Billed {
     /// Requests that were answered.
     pub requests: u64,

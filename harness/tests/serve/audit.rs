@@ -89,6 +89,16 @@ fn an_audit_names_what_was_done_and_calls_nothing_else_a_fault() -> Test {
             .is_some_and(|e| e.contains(&"no-chunk".into()))
     );
     assert_eq!(told["findings"], Value::Array(Vec::new()), "{told}");
+    // What is asked beside the probes is told too.
+    let billed = &told["billed"];
+    assert!(
+        billed["requests"].as_u64() > told["requests"].as_u64(),
+        "{told}"
+    );
+    assert!(
+        billed["prompt_tokens"].as_u64() > told["tokens"].as_u64(),
+        "{told}"
+    );
     // Less is told, and less is known; what is sound stays so.
     let (code, told) = audit(&sound, &pack, &["--at-most", "top"])?;
     assert!(matches!(code, Some(0 | 4)), "{told}");

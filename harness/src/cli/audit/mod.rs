@@ -304,6 +304,7 @@ pub fn run(args: &Args) -> Result<()> {
         verdict: &verdict,
         session: &session,
         counted: &counted,
+        billed: endpoint.billed(),
         again: args.again(),
         failures: &failures,
         seconds: begun.elapsed().as_secs_f64(),
