@@ -8,14 +8,15 @@ use std::sync::{Mutex, PoisonError};
 use crate::cache::Block;
 use crate::forward::Row;
 use crate::kernels::{self, KvBlock, KvBlocks, Scores, Scratch, team};
-use crate::spec::LayerSpec;
+use crate::spec::{Attention, LayerSpec};
 use crate::tree::{Span, SpanId};
 use crate::weights::{KeysValues, LayerWeights};
 use crate::{Error, Result, spare};
 
-/// Floats of the query rows that pass the attention kernel together, with their scores and sums: enough rows that
-/// transposing the keys for them is little, and no more than second-level caches hold.
+/// Query rows that pass the attention kernel together: as many as second-level caches hold with their scores and sums,
+/// and at least so many that transposing the keys for them is little.
 const ATTEND_FLOATS: usize = 96 << 10;
+const ATTEND_ROWS: usize = 192;
 /// Most query heads of one key-value head that do.
 const ATTEND_HEADS: usize = 16;
 
@@ -63,13 +64,44 @@ thread_local! {
     static MEMORY: RefCell<Memory> = RefCell::default();
 }
 
-/// A part of the attention's work: some rows, and query heads of one key-value head.
+/// A task of the attention: a part of the rows, and query heads of one key-value head.
 struct Task {
-    /// Of the tile.
     part: usize,
-    rows: Range<usize>,
     kv_head: usize,
     heads: Range<usize>,
+}
+
+/// Cuts the attention of `n` rows into parts of them, and those into tasks.
+fn cut(a: &Attention, n: usize) -> (Vec<Range<usize>>, Vec<Task>) {
+    let (threads, group) = (team::threads(), a.n_heads / a.n_kv_heads);
+    // One token has too few tasks for many threads: the heads that share a key are parted then.
+    let most_heads = match threads / a.n_kv_heads {
+        parts if parts > 1 && n == 1 => group.div_ceil(parts).min(ATTEND_HEADS),
+        _ => ATTEND_HEADS,
+    };
+    // Rows of several spans pass together: what they share is read once. Few tasks are parted until threads share them evenly.
+    let floats = a.key_width() + a.value_width() + kernels::KV_BLOCK;
+    let most_rows = (ATTEND_FLOATS / floats).max(ATTEND_ROWS);
+    let mut parts = n.div_ceil(most_rows.div_ceil(group.min(ATTEND_HEADS)));
+    while parts < n
+        && parts * a.n_kv_heads < 16 * threads
+        && !(parts * a.n_kv_heads).is_multiple_of(threads)
+    {
+        parts += 1;
+    }
+    let mut tasks = Vec::new();
+    for part in 0..parts {
+        for kv_head in 0..a.n_kv_heads {
+            let heads = kv_head * group..(kv_head + 1) * group;
+            tasks.extend(heads.clone().step_by(most_heads).map(|head| Task {
+                part,
+                kv_head,
+                heads: head..heads.end.min(head + most_heads),
+            }));
+        }
+    }
+    let parts = (0..parts).map(|i| i * n / parts..(i + 1) * n / parts);
+    (parts.collect(), tasks)
 }
 
 /// Softmax attention over the caches: queries [n, n_heads * key width] to [n, n_heads * value width].
@@ -82,49 +114,20 @@ pub(crate) fn attend(
     rows: &[Row],
 ) -> Result<Vec<f32>> {
     let a = &layer.attention;
-    let (kd, vd, group) = (a.key_width(), a.value_width(), a.n_heads / a.n_kv_heads);
-    // One token has too few tasks for many threads: the heads that share a key are parted then.
-    let most_heads = match team::threads() / a.n_kv_heads {
-        parts if parts > 1 && rows.len() == 1 => group.div_ceil(parts).min(ATTEND_HEADS),
-        _ => ATTEND_HEADS,
-    };
-    // Rows of several spans pass together: what they share is read once. Few tasks are parted until threads share them evenly.
-    let most_rows = ATTEND_FLOATS / (kd + vd + kernels::KV_BLOCK);
-    let mut parts = rows
-        .len()
-        .div_ceil(most_rows.div_ceil(group.min(ATTEND_HEADS)));
-    let threads = team::threads();
-    while parts < rows.len()
-        && parts * a.n_kv_heads < 16 * threads
-        && !(parts * a.n_kv_heads).is_multiple_of(threads)
-    {
-        parts += 1;
-    }
-    let of_part = |part: usize| part * rows.len() / parts..(part + 1) * rows.len() / parts;
-    let mut tasks = Vec::new();
-    for part in 0..parts {
-        for kv_head in 0..a.n_kv_heads {
-            let heads = kv_head * group..(kv_head + 1) * group;
-            tasks.extend(heads.clone().step_by(most_heads).map(|head| Task {
-                part,
-                rows: of_part(part),
-                kv_head,
-                heads: head..heads.end.min(head + most_heads),
-            }));
-        }
-    }
+    let (kd, vd) = (a.key_width(), a.value_width());
+    let (parts, tasks) = cut(a, rows.len());
     let width = a.n_heads * vd;
     let mut out = spare::take(rows.len() * width);
     // Tasks of the same rows write to the same part.
     let mut rest = &mut out[..];
-    let outs: Vec<_> = (0..parts)
-        .map(|part| {
-            let part = rest.split_off_mut(..of_part(part).len() * width);
-            Mutex::new(part.unwrap_or_default())
-        })
-        .collect();
+    let outs = parts.iter().map(|rows| {
+        let part = rest.split_off_mut(..rows.len() * width);
+        Mutex::new(part.unwrap_or_default())
+    });
+    let outs: Vec<_> = outs.collect();
     let work = |memory: &mut Memory, task: &Task| -> Result<()> {
-        let tile = &rows[task.rows.clone()];
+        let tile_rows = &parts[task.part];
+        let tile = &rows[tile_rows.clone()];
         let visible: Vec<_> = tile
             .iter()
             .map(|row| spans[&row.span].visible(layer.mask, row.pos))
@@ -155,7 +158,7 @@ pub(crate) fn attend(
             scratch,
         } = memory;
         tile_q.clear();
-        for row in task.rows.clone() {
+        for row in tile_rows.clone() {
             let from = (row * a.n_heads + heads.start) * kd;
             tile_q.extend_from_slice(&q[from..][..heads.len() * kd]);
         }
