@@ -1,6 +1,6 @@
-//! Safetensors files of logits. All of them are written row by row: no more than one row is ever held.
+//! Safetensors files of logits: all of each row, written row by row so that no more than one is ever held, or the largest.
 //!
-//! Layout: 8 bytes of the header's length, the header (JSON, padded to 8 bytes), `logits` f32 [n, n_vocab],
+//! Layout of the former: 8 bytes of the header's length, the header (JSON, padded to 8 bytes), `logits` f32 [n, n_vocab],
 //! `offsets` i64 [m + 1] where there are several sequences, `tokens` i32 [n]. The same logits make the same bytes, so
 //! that files can be compared by their hashes: the safetensors crate writes its metadata in an order that changes.
 

@@ -23,7 +23,18 @@ pub fn rms_norm(
     eps: f32,
     out: &mut [f32],
 ) {
-    norm_rows(x, dim, weight, plus_one, eps, false, out);
+    norm_on(
+        Isa::current(),
+        Norm {
+            x,
+            dim,
+            weight,
+            plus_one,
+            eps,
+            centre: false,
+            out,
+        },
+    );
 }
 
 /// Layer norm of each row of x, [n, dim]: `(x - mean) / sqrt(variance + eps) * weight`, without a bias.
@@ -38,32 +49,18 @@ pub fn layer_norm(
     eps: f32,
     out: &mut [f32],
 ) {
-    norm_rows(x, dim, weight, plus_one, eps, true, out);
-}
-
-/// [`Norm`] on the current team.
-fn norm_rows(
-    x: &[f32],
-    dim: usize,
-    weight: Option<&[f32]>,
-    plus_one: bool,
-    eps: f32,
-    centre: bool,
-    out: &mut [f32],
-) {
-    assert_eq!(x.len(), out.len(), "out: [n, dim]");
-    team::for_rows(out, dim, |first, out| {
-        let norm = Norm {
-            x: &x[first * dim..][..out.len()],
+    norm_on(
+        Isa::current(),
+        Norm {
+            x,
             dim,
             weight,
             plus_one,
             eps,
-            centre,
+            centre: true,
             out,
-        };
-        norm_on(Isa::current(), norm);
-    });
+        },
+    );
 }
 
 /// `gate = gate * sigmoid(gate) * up`.
@@ -71,7 +68,7 @@ fn norm_rows(
 /// # Panics
 /// When the lengths differ.
 pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
-    gate_rows::<false>(gate, up);
+    gate_on::<false>(Isa::current(), gate, up);
 }
 
 /// `gate = gelu(gate) * up` with the tanh approximation,
@@ -80,16 +77,7 @@ pub fn silu_mul(gate: &mut [f32], up: &[f32]) {
 /// # Panics
 /// When the lengths differ.
 pub fn gelu_tanh_mul(gate: &mut [f32], up: &[f32]) {
-    gate_rows::<true>(gate, up);
-}
-
-/// [`Gate`] on the current team.
-fn gate_rows<const GELU: bool>(gate: &mut [f32], up: &[f32]) {
-    assert_eq!(gate.len(), up.len(), "gate and up: the same shape");
-    team::for_rows(gate, GATES, |first, gate| {
-        let up = &up[first * GATES..][..gate.len()];
-        gate_on::<GELU>(Isa::current(), gate, up);
-    });
+    gate_on::<true>(Isa::current(), gate, up);
 }
 
 /// gpt-oss's clamped gate: `g = min(gate, limit)`, `gate = (clamp(up, -limit, limit) + 1) * (g * sigmoid(alpha g))`.
@@ -127,7 +115,7 @@ pub(super) struct Norm<'a> {
     pub(super) out: &'a mut [f32],
 }
 
-/// A norm on an instruction set that is available.
+/// A norm on an instruction set that is available, on the current team.
 pub(super) fn norm_on(isa: Isa, norm: Norm<'_>) {
     assert!(
         norm.dim > 0 && norm.x.len().is_multiple_of(norm.dim),
@@ -138,7 +126,11 @@ pub(super) fn norm_on(isa: Isa, norm: Norm<'_>) {
         norm.weight.is_none_or(|w| w.len() == norm.dim),
         "weight: [dim]"
     );
-    isa.run(norm);
+    let Norm { x, dim, out, .. } = norm;
+    team::for_rows(out, dim, |first, out| {
+        let x = &x[first * dim..][..out.len()];
+        isa.run(Norm { x, out, ..norm });
+    });
 }
 
 impl Kernel for Norm<'_> {
@@ -199,10 +191,13 @@ unsafe fn sum<V: Simd, const SQUARED: bool>(x: &[f32]) -> f32 {
     }
 }
 
-/// `gate = activation(gate) * up` on an instruction set that is available; the activation is GELU or SiLU.
+/// `gate = activation(gate) * up` on an instruction set that is available and on the current team; the activation is GELU or SiLU.
 pub(super) fn gate_on<const GELU: bool>(isa: Isa, gate: &mut [f32], up: &[f32]) {
     assert_eq!(gate.len(), up.len(), "gate and up: the same shape");
-    isa.run(Gate::<GELU> { gate, up });
+    team::for_rows(gate, GATES, |first, gate| {
+        let up = &up[first * GATES..][..gate.len()];
+        isa.run(Gate::<GELU> { gate, up });
+    });
 }
 
 struct Gate<'a, const GELU: bool> {

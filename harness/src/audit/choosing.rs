@@ -191,10 +191,7 @@ impl Choosing<'_> {
         let Some((_, before)) = answer.split_last() else {
             return Ok(Vec::new());
         };
-        let options = TreeOptions {
-            threads: self.threads,
-            ..TreeOptions::default()
-        };
+        let options = TreeOptions::of(&opened.model, self.threads);
         let mut tree = PromptTree::new(&opened.model, options)?;
         let span = tree.root(0);
         let tokens = [&prompt[..], before].concat();

@@ -250,10 +250,7 @@ impl Making<'_> {
     }
 
     fn tree<'m>(&self, model: &'m Model) -> Result<PromptTree<'m>> {
-        let options = TreeOptions {
-            threads: self.threads,
-            ..TreeOptions::default()
-        };
+        let options = TreeOptions::of(model, self.threads);
         Ok(PromptTree::new(model, options)?)
     }
 

@@ -132,10 +132,7 @@ pub fn evaluate(
     stop: &Stop,
     take: &mut (dyn FnMut(usize, &[f32]) -> Result<()> + Send),
 ) -> Result<()> {
-    let options = TreeOptions {
-        threads,
-        ..TreeOptions::default()
-    };
+    let options = TreeOptions::of(model, threads);
     let mut tree = PromptTree::new(model, options)?;
     let span = tree.root(0);
     let piece = match model.spec.same_frequencies(PIECE.min(ids.len()), ids.len()) {
