@@ -84,7 +84,7 @@ pub const VALUED: &[Valued] = &[
     },
     Valued {
         name: "rope-base",
-        summary: "base of the rotary embedding multiplied by a factor",
+        summary: "base of the rotary embedding multiplied by a factor (full layers', where windowed ones have their own)",
         source: "llama.cpp --rope-freq-base, llama-models #241",
         expected: "a factor other than 1",
         values: &["2", "0.5", "5", "0.2", "50", "0.02"],
@@ -102,7 +102,7 @@ pub const VALUED: &[Valued] = &[
     },
     Valued {
         name: "rope-scale",
-        summary: "positions multiplied by a factor before the rotary embedding",
+        summary: "positions multiplied by a factor before the rotary embedding (full layers', where windowed ones have their own)",
         source: "llama.cpp --rope-scale and --rope-freq-scale, unsloth #6907",
         expected: "a factor other than 1",
         values: &["0.5", "2", "0.25", "0.125"],
@@ -144,10 +144,19 @@ fn factor(text: &str) -> Option<Number> {
     (factor.is_finite() && factor > 0.0 && factor != 1.0).then_some(Number::Factor(factor))
 }
 
-/// Edits every list of inverse frequencies.
+/// Edits lists of inverse frequencies: where windowed layers have a rotary embedding of their own (Gemma 3), those of the full
+/// layers alone, as options of servers and keys of checkpoints do; else all.
 fn ropes(model: &mut ModelSpec, edit: &dyn Fn(&mut [f32])) {
-    let ropes = model.layers.iter_mut().map(|l| &mut l.attention.rope);
-    ropes.flatten().for_each(|rope: &mut Rope| {
+    let of = |full: bool| {
+        let layers = model.layers.iter();
+        let layers = layers.filter(move |l| (l.mask == Mask::Full) == full);
+        layers.filter_map(|l| l.attention.rope.as_ref()).next()
+    };
+    let two = of(true).is_some() && of(false).is_some() && of(true) != of(false);
+    let layers = model.layers.iter_mut();
+    let layers = layers.filter(|l| !two || l.mask == Mask::Full);
+    let ropes = layers.filter_map(|l| l.attention.rope.as_mut());
+    ropes.for_each(|rope: &mut Rope| {
         edit(&mut rope.inv_freq);
         if let Some((_, long)) = &mut rope.long {
             edit(long);

@@ -59,8 +59,6 @@ def speakers(model: Path, out: Path) -> dict:
     reader = GGUFReader(model)
     base = rope_base(reader)
     windowed = any(key.endswith("attention.sliding_window") for key in reader.fields)
-    # Where some layers have windows, the options are of the others only, which the catalogue has as no fault of its own.
-    rope = lambda name: "other" if windowed else name  # noqa: E731
     both = lambda kind: [f"cache_type_k={kind}", f"cache_type_v={kind}"]  # noqa: E731
     all_ = {
         "plain": ("sound", model, []),
@@ -71,11 +69,13 @@ def speakers(model: Path, out: Path) -> dict:
         "cache-q8": ("kv-cache=q8_0", model, both("q8_0")),
         "cache-q5": ("kv-cache=q5_1", model, both("q5_1")),
         "cache-q4": ("kv-cache=q4_0", model, both("q4_0")),
-        "base-half": (rope("rope-base=0.5"), model, [f"rope_freq_base={base / 2}"]),
-        "base-fifth": (rope("rope-base=0.2"), model, [f"rope_freq_base={base / 5}"]),
-        "base-double": (rope("rope-base=2"), model, [f"rope_freq_base={base * 2}"]),
-        "scale-half": (rope("rope-scale=0.5"), model, ["rope_freq_scale=0.5"]),
-        "scale-quarter": (rope("rope-scale=0.25"), model, ["rope_freq_scale=0.25"]),
+        "base-half": ("rope-base=0.5", model, [f"rope_freq_base={base / 2}"]),
+        "base-fifth": ("rope-base=0.2", model, [f"rope_freq_base={base / 5}"]),
+        "base-double": ("rope-base=2", model, [f"rope_freq_base={base * 2}"]),
+        "scale-half": ("rope-scale=0.5", model, ["rope_freq_scale=0.5"]),
+        # Half of what was read is dropped when an answer reaches the end of this context; nothing of the catalogue is that.
+        "context-shift": ("other", model, ["n_ctx=512", "ctx_shift=1"]),
+        "scale-quarter": ("rope-scale=0.25", model, ["rope_freq_scale=0.25"]),
     }
     for kind in (GGMLQuantizationType.Q4_0, GGMLQuantizationType.Q5_0, GGMLQuantizationType.Q8_0):
         name = f"weights-{kind.name.lower()}"

@@ -122,6 +122,31 @@ def skipped(model: llama4.Model) -> None:
     layers[1].feed_forward = type("Nothing", (nn.Module,), {"__call__": lambda self, x: mx.zeros_like(x)})()
 
 
+def scaled(by: float):
+    def edit(model: llama4.Model) -> None:
+        for layer in model.language_model.model.layers:
+            layer.self_attn.scale *= by
+
+    return edit
+
+
+def swapped(model: llama4.Model) -> None:
+    layers = model.language_model.model.layers
+    layers[1], layers[2] = layers[2], layers[1]
+
+
+def second_expert() -> None:
+    """The second most probable expert in the first one's place."""
+
+    def forward(self, x):
+        logits = self.router(x)
+        chosen = mx.argsort(logits, axis=-1)[..., -2:-1]
+        weight = mx.sigmoid(mx.take_along_axis(logits.astype(mx.float32), chosen, axis=-1)).astype(x.dtype)
+        return self.experts(x * weight, chosen).squeeze(2) + self.shared_expert(x)
+
+    llama4.MoE.__call__ = forward
+
+
 def cut(part: str, share: float):
     def edit(ids: list[int]) -> list[int | None]:
         n = int((len(ids) - 1) * share + 0.5)
@@ -155,6 +180,10 @@ FAULTS = {
     "gelu": ("other", {"code": gelu}),
     "eps": ("other", {"fields": {"rms_norm_eps": 0.5}}),
     "layer-without-ffn": ("other", {"model": skipped}),
+    "scores-halved": ("other", {"model": scaled(0.5)}),
+    "scores-doubled": ("other", {"model": scaled(2.0)}),
+    "layers-swapped": ("other", {"model": swapped}),
+    "second-expert": ("other", {"code": second_expert}),
 }
 PRECISIONS = {"f32": mx.float32, "bf16": mx.bfloat16, "f16": mx.float16}
 SPEAKERS = {precision: ("sound", precision, {}) for precision in PRECISIONS} | {

@@ -113,7 +113,7 @@ fn main() -> Result<()> {
         Tell::Text => Told::Text,
     };
     if let Some(path) = &args.terms {
-        terms::write(table, told, budget, path)?;
+        terms::write(table, told, budget, args.probes, args.seed, path)?;
     }
     let Some(recordings) = &args.recordings else {
         return Ok(());
@@ -163,7 +163,7 @@ fn main() -> Result<()> {
             evidence,
         });
     }
-    let plan = Plan::new(table, |p| places[p].clone());
+    let plan = Plan::new(table, told);
     let mut by_truth: BTreeMap<String, Vec<&Speaker>> = BTreeMap::new();
     for speaker in &speakers {
         let truth = speaker.recording.speaker.truth.clone();

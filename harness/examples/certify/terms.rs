@@ -9,19 +9,43 @@ use fathom_harness::audit::plan::Plan;
 use fathom_harness::audit::session::{Budget, Session};
 use fathom_harness::audit::table::Table;
 use fathom_harness::audit::verdict::Terms;
+use fathom_harness::rng::Rng;
+
+/// Draws of probes.
+const DRAWS: usize = 200;
+/// Share of draws in which the budget has to be expected to exclude what is called detectable.
+const OFTEN: f64 = 0.99;
 
 /// Of each hypothesis: nats a token by which it differs from sound in what is told (none, where that is text), nats of evidence that a
-/// request is expected to bring against it where sound is true, and whether the budget is expected to exclude it.
-pub fn write(table: &Table, told: Told, budget: Budget, path: &Path) -> Result<()> {
+/// request is expected to bring against it where sound is true, in how many of 200 draws of probes the budget is expected to exclude it, whether that
+/// is in 99 % of them, and what would exclude it.
+pub fn write(
+    table: &Table,
+    told: Told,
+    budget: Budget,
+    drawn: usize,
+    seed: u64,
+    path: &Path,
+) -> Result<()> {
     let places: Vec<Vec<usize>> = table.probes.iter().map(|p| told.places(p)).collect();
-    let plan = Plan::new(table, |p| places[p].clone());
+    let plan = Plan::new(table, told);
     let probes: Vec<usize> = (0..table.probes.len()).collect();
     let session = Session::new(&plan, Terms::default(), budget, probes.clone());
+    let mut decidable = vec![0; table.hypotheses.len()];
+    for draw in 0..DRAWS {
+        let mut rng = Rng::of(seed, "terms", draw as u64, "probes");
+        let probes = rng.sample(table.probes.len(), drawn);
+        let session = Session::new(&plan, Terms::default(), budget, probes);
+        for (n, decidable) in decidable.iter_mut().zip(session.decidable) {
+            *n += usize::from(decidable);
+        }
+    }
     let mut lines = csv::Writer::from_path(path)?;
     lines.write_record([
         "hypothesis",
         "nats_a_token",
         "evidence_a_request",
+        "draws",
         "detectable",
         "requests_needed",
     ])?;
@@ -51,7 +75,8 @@ pub fn write(table: &Table, told: Told, budget: Budget, path: &Path) -> Result<(
                 false => String::new(),
             },
             format!("{:.2}", evidence / requests),
-            session.decidable[h].to_string(),
+            decidable[h].to_string(),
+            (decidable[h] as f64 >= OFTEN * DRAWS as f64).to_string(),
             session.needed[h].map_or(String::new(), |(n, _)| n.to_string()),
         ])?;
     }

@@ -11,6 +11,9 @@ use crate::endpoint::{
     Sampling, Usage,
 };
 
+/// Places of an answer whose log probabilities are asked for; choices are weighed further, as each tells less.
+pub const NUMBERED: usize = 16;
+
 /// What a service tells that can be weighed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Told {
@@ -53,11 +56,20 @@ impl Told {
         match self {
             Self::Prompt => (0..probe.prompt_data()).collect(),
             Self::Top(k) => {
-                let places = probe.tail.iter().enumerate();
+                let places = probe.tail.iter().enumerate().take(NUMBERED);
                 let places = places.map(|(j, tail)| (probe.tail_start(j), tail.len().min(k)));
                 places.flat_map(|(start, n)| start..start + n).collect()
             }
             Self::Text => Vec::new(),
+        }
+    }
+
+    /// Tokens of an answer that are asked for.
+    pub fn answer(self, probe: &Probe) -> usize {
+        match self {
+            Self::Prompt => 1,
+            Self::Top(_) => probe.path.len().min(NUMBERED),
+            Self::Text => probe.path.len(),
         }
     }
 
@@ -118,7 +130,7 @@ pub fn observe(
             ..echoed(&positions, probe, bytes)
         });
     }
-    let mut sampling = Sampling::greedy(probe.path.len());
+    let mut sampling = Sampling::greedy(told.answer(probe));
     if let Told::Top(k) = told {
         sampling.logprobs = Some(k);
     }
@@ -270,6 +282,8 @@ pub struct Likelihood {
     pub logs: Vec<f64>,
     /// Choices that an honest engine would not make.
     pub misses: Vec<usize>,
+    /// Choices that are not the most probable one.
+    pub others: Vec<usize>,
     /// Choices.
     pub places: usize,
 }
@@ -283,7 +297,7 @@ pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Lik
         ..Likelihood::default()
     };
     for (row, noise) in table.predicted.iter().zip(&table.noise) {
-        let (mut log, mut misses) = (0.0, 0);
+        let (mut log, mut misses, mut others) = (0.0, 0, 0);
         for (j, choice) in choices.iter().enumerate() {
             let start = p.tail_start(j);
             let tail = &row[probe][start..start + p.tail[j].len()];
@@ -292,11 +306,13 @@ pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Lik
             let sum: f64 = tail.iter().map(|l| weight(*l)).sum();
             let share = choice.map_or(0.0, |k| weight(tail[k]) / sum);
             misses += usize::from(share < UNLIKELY);
+            others += usize::from(choice.is_none_or(|k| tail[k] < best));
             let astray = ASTRAY / (tail.len() + 1) as f64;
             log += ((1.0 - ASTRAY) * share + astray).ln();
         }
         all.logs.push(log);
         all.misses.push(misses);
+        all.others.push(others);
     }
     all
 }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 
 use crate::audit::evidence::Seen;
-use crate::audit::observe::likelihood;
+use crate::audit::observe::{Told, likelihood};
 use crate::audit::process::{CONTRADICTION, UNKNOWN, UNTOLD, other_spelling};
 use crate::audit::table::Table;
 
@@ -29,17 +29,29 @@ pub struct Plan<'a> {
     pub table: &'a Table,
     /// Places of the numbers that the service tells of each probe.
     told: Vec<Vec<usize>>,
+    /// Tokens of each probe's prompt and answer.
+    costs: Vec<usize>,
     known: Mutex<HashMap<Key, Arc<[f64]>>>,
 }
 
 impl<'a> Plan<'a> {
-    /// For a service that tells the numbers at `told` of each probe; nothing, where it tells none.
-    pub fn new(table: &'a Table, told: impl Fn(usize) -> Vec<usize>) -> Self {
+    /// For a service that tells so much.
+    pub fn new(table: &'a Table, told: Told) -> Self {
         Self {
             table,
-            told: (0..table.probes.len()).map(told).collect(),
+            told: table.probes.iter().map(|p| told.places(p)).collect(),
+            costs: table
+                .probes
+                .iter()
+                .map(|p| p.ids.len() + told.answer(p))
+                .collect(),
             known: Mutex::default(),
         }
+    }
+
+    /// Tokens that a probe costs.
+    pub fn cost(&self, probe: usize) -> usize {
+        self.costs[probe]
     }
 
     /// Whether the service tells numbers.
@@ -166,7 +178,7 @@ mod tests {
     fn a_fault_as_small_as_noise_is_told_less_well_where_an_engine_is_further_away() {
         let gain = |effect, noise| {
             let table = table(effect, 1e-3);
-            let plan = Plan::new(&table, |_| (0..400).collect());
+            let plan = Plan::new(&table, Told::Prompt);
             plan.by_engine(0, 0, 1, noise)[0]
         };
         let (small, large) = (3e-4, 1e-1);

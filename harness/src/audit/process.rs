@@ -35,6 +35,10 @@ const NEARLY: f64 = 1.5;
 /// texts.
 const CLOSER: f64 = 5.0;
 
+/// What a fault leaves of the deviation from sound, at most, to explain it. Where it has led the model astray honest engines are far from each
+/// other, and something else that is as far astray may be among them by its distance alone.
+const LEFT: f64 = 2.0 / 3.0;
+
 /// Share of an answer's tokens that an honest engine chooses otherwise, without a near tie.
 const MISSES: f64 = 0.02;
 
@@ -66,6 +70,8 @@ pub struct Process {
     history: Vec<Vec<f64>>,
     /// Per request and hypothesis: log of the distance in distances that are honest; nothing where no number was told.
     far: Vec<Vec<f64>>,
+    /// Per request and hypothesis, as `far`: the share of the deviation from sound that it leaves.
+    left: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the ratio of its direction to none, over all requests.
     direction: Vec<f64>,
     /// Mean divergence of each request from sound.
@@ -79,6 +85,9 @@ pub struct Evidence {
     pub ratios: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the distance from it in distances that are honest.
     pub far: Option<Vec<f64>>,
+    /// Of each hypothesis, where there is `far`: the share of the deviation from sound that it leaves; 0 of one that rounds, as other
+    /// programs round to other numbers.
+    pub left: Vec<f64>,
     /// Of each hypothesis: log of the ratio of its direction to none; of one that rounds, both may be off by what other programs differ by.
     pub direction: Vec<f64>,
     /// Divergence from sound, nats a token.
@@ -152,6 +161,10 @@ impl Evidence {
                 far
             }
         });
+        let left = (0..n).map(|h| match table.hypotheses[h].rounds() {
+            true => 0.0,
+            false => seen.distance(h) / distance.max(1e-9),
+        });
         // A rounding's ratio to sound may be one of size alone.
         let direction = (0..n).map(|g| match table.hypotheses[g].rounds() {
             true => {
@@ -163,6 +176,7 @@ impl Evidence {
         let direction = direction.collect();
         Self {
             far: Some(far.collect()),
+            left: left.collect(),
             direction,
             divergence: Some(seen.divergence(0)),
             ratios,
@@ -173,6 +187,7 @@ impl Evidence {
     pub fn of_choices(likelihood: &Likelihood) -> Self {
         let logs = &likelihood.logs;
         let row = |g: &f64| logs.iter().map(|h| g - h).collect();
+        let left = |others: &usize| *others as f64 / likelihood.others[0].max(1) as f64;
         let far = likelihood.misses.iter().map(|misses| {
             let p = at_least(*misses, likelihood.places, MISSES);
             SPREAD * quantile(p)
@@ -180,6 +195,7 @@ impl Evidence {
         Self {
             ratios: logs.iter().map(row).collect(),
             far: Some(far.collect()),
+            left: likelihood.others.iter().map(left).collect(),
             direction: logs.iter().map(|log| log - logs[0]).collect(),
             divergence: None,
         }
@@ -211,6 +227,11 @@ fn quantile(p: f64) -> f64 {
     high
 }
 
+/// Whether `h` explains a request: sound is near, or `h` leaves less of the deviation from it.
+fn explained(far: &[f64], left: &[f64], h: usize) -> bool {
+    far[0] <= 0.0 || left[h] <= LEFT
+}
+
 impl Process {
     /// Before the first request, against so many hypotheses.
     pub fn new(hypotheses: usize) -> Self {
@@ -221,6 +242,7 @@ impl Process {
             peak: vec![0.0; hypotheses],
             history: Vec::new(),
             far: Vec::new(),
+            left: Vec::new(),
             direction: vec![0.0; hypotheses],
             divergence: Vec::new(),
         }
@@ -247,7 +269,10 @@ impl Process {
             }
         }
         self.ratios.push(evidence.ratios);
-        self.far.extend(evidence.far);
+        if let Some(far) = evidence.far {
+            self.far.push(far);
+            self.left.push(evidence.left);
+        }
         for (sum, log) in self.direction.iter_mut().zip(evidence.direction) {
             *sum += log;
         }
@@ -287,24 +312,31 @@ impl Process {
         self.surprise.iter().map(|r| r[0].min(r[f])).sum()
     }
 
-    /// Whether most requests are as near to `h` as honest engines would be, or nearly, where sound is far. True where nothing was
-    /// told.
+    /// Whether most requests are as near to `h` as honest engines would be, or nearly, where sound is far; and where sound is, are
+    /// explained by it. True where nothing was told.
     pub fn fits(&self, h: usize) -> bool {
-        let fits = |far: &Vec<f64>| {
+        let fits = |(far, left): &(&Vec<f64>, &Vec<f64>)| {
             let nearly = far[h] <= NEARLY.ln() && far[h] <= far[0] - CLOSER.ln();
-            far[h] <= 0.0 || nearly
+            (far[h] <= 0.0 || nearly) && explained(far, left, h)
         };
-        let near = self.far.iter().filter(|far| fits(far)).count();
+        let near = self.far.iter().zip(&self.left).filter(fits).count();
         2 * near >= self.far.len()
+    }
+
+    /// Requests that sound is far from, and how many of them `h` explains.
+    pub fn explains(&self, h: usize) -> (usize, usize) {
+        let requests = self.far.iter().zip(&self.left);
+        let far: Vec<_> = requests.filter(|(far, _)| far[0] > 0.0).collect();
+        let explained = far.iter().filter(|(far, left)| explained(far, left, h));
+        (far.len(), explained.count())
     }
 
     /// Whether most requests are near to sound or to `f`, and some to each alone.
     pub fn fits_in_parts(&self, f: usize) -> bool {
-        let near = self
-            .far
-            .iter()
-            .filter(|far| far[0].min(far[f]) <= 0.0)
-            .count();
+        let fits = |(far, left): &(&Vec<f64>, &Vec<f64>)| {
+            far[0] <= 0.0 || (far[f] <= 0.0 && explained(far, left, f))
+        };
+        let near = self.far.iter().zip(&self.left).filter(fits).count();
         let sides = |sign: f64| self.ratios.iter().any(|r| sign * r[f][0] > 2.0);
         2 * near >= self.far.len() && sides(1.0) && sides(-1.0)
     }
@@ -402,16 +434,27 @@ mod tests {
         let seen = Evidence::of_choices(&Likelihood {
             logs: vec![-0.1, -30.0],
             misses: vec![0, 4],
+            others: vec![0, 4],
             places: 8,
         });
         let far = seen.far.unwrap_or_default();
         assert!(far[0] < 0.0 && far[1] > 1.0, "{far:?}");
+        // A fault whose tokens come where sound's do not explains them; one that only may have them does not.
+        let mut wide = Process::new(3);
+        wide.take(Evidence::of_choices(&Likelihood {
+            logs: vec![-30.0, -1.0, -3.0],
+            misses: vec![3, 0, 0],
+            others: vec![3, 0, 3],
+            places: 8,
+        }));
+        assert!(wide.fits(1) && !wide.fits(2));
         // One answer that misses on all accounts, again and again, is something that nobody has thought of.
         let mut process = Process::new(2);
         for _ in 0..6 {
             process.take(Evidence::of_choices(&Likelihood {
                 logs: vec![-20.0, -20.0],
                 misses: vec![2, 2],
+                others: vec![2, 2],
                 places: 8,
             }));
         }

@@ -88,7 +88,7 @@ impl<'a> Session<'a> {
         let goal = SAFE * self.goal();
         let of = |p: &usize| {
             let logs = self.plan.by_engine(*p, 0, f, noise);
-            (self.plan.expected(*p, 0, f), logs, self.cost(*p))
+            (self.plan.expected(*p, 0, f), logs, self.plan.cost(*p))
         };
         let mut each: Vec<_> = self.probes.iter().map(of).collect();
         each.sort_by(|a, b| b.0.total_cmp(&a.0));
@@ -116,12 +116,6 @@ impl<'a> Session<'a> {
         (false, needed.then(|| (more as usize, more as usize * cost)))
     }
 
-    /// Tokens that a probe costs.
-    fn cost(&self, probe: usize) -> usize {
-        let probe = &self.table.probes[probe];
-        probe.ids.len() + probe.path.len()
-    }
-
     /// The probe that brings most evidence for its tokens, of those that were not put and that the budget has room for:
     /// between the most likely hypothesis and the others that are left.
     pub fn next(&self) -> Option<usize> {
@@ -142,9 +136,9 @@ impl<'a> Session<'a> {
                 let missing = (goal - self.process.ratio(lead, *h)).max(0.0);
                 self.plan.expected(probe, lead, *h).clamp(0.0, missing)
             });
-            (gains.sum::<f64>() + 1e-6) / self.cost(probe) as f64
+            (gains.sum::<f64>() + 1e-6) / self.plan.cost(probe) as f64
         };
-        let fits = |p: &usize| self.tokens + self.cost(*p) <= self.budget.tokens;
+        let fits = |p: &usize| self.tokens + self.plan.cost(*p) <= self.budget.tokens;
         let free = self.probes.iter().copied();
         let free = free.filter(|p| !self.put.contains(p) && fits(p));
         let best = free.map(|p| (p, gain(p)));
@@ -163,7 +157,7 @@ impl<'a> Session<'a> {
 
     /// Counts a probe that was put, with the evidence that it brought; a request that failed is spent as well.
     pub fn spend(&mut self, probe: usize, billed: usize, evidence: Option<Evidence>) {
-        self.tokens += billed.max(self.cost(probe));
+        self.tokens += billed.max(self.plan.cost(probe));
         self.put.push(probe);
         if let Some(evidence) = evidence {
             self.process.take(evidence);

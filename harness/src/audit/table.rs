@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::counts::Count;
 use crate::audit::evidence::Seen;
 use crate::audit::hypothesis::{Edit, HONEST, Honest, Hypothesis};
+use crate::audit::observe::NUMBERED;
 use crate::audit::probe::Probe;
 use crate::backend::sample::{self, log_sum_exp};
 use crate::stop::Stop;
@@ -18,8 +19,10 @@ use crate::{Error, Result};
 const TAIL: usize = 64;
 /// Probes on which the noise under a hypothesis is measured.
 const NOISE_PROBES: usize = 8;
+/// .. behind those places whose log probabilities are asked for.
+const LATE_TAIL: usize = 16;
 /// Tokens of an answer, at most.
-const PATH: usize = 16;
+const PATH: usize = 48;
 
 /// How probes are put to a service.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -235,7 +238,12 @@ impl Making<'_> {
                 logits: Logits::Last,
             };
             tree.extend(&[extend], &mut |row| {
-                best = sample::top(row.logits, TAIL);
+                let n = if probe.path.len() < NUMBERED {
+                    TAIL
+                } else {
+                    LATE_TAIL
+                };
+                best = sample::top(row.logits, n);
             })?;
             let best: Vec<u32> = best.into_iter().map(|(id, _)| id).collect();
             let Some(&next) = best.first() else { break };

@@ -139,6 +139,10 @@ pub struct State<'a> {
 pub const OTHER: &str = "other";
 /// Requests before anything is called the same.
 const LEAST: usize = 3;
+/// Answers that sound does not give and a fault does, of text alone, that speak for the fault ..
+const CHOSEN: usize = 5;
+/// .. if they are this share of those that sound does not give.
+const CHOSEN_SHARE: f64 = 0.8;
 /// Of the evidence that rejects sound: with so much of it for a fault there is more to ask ..
 const LEANS: f64 = 0.2;
 /// .. and with so much nothing is called the same.
@@ -195,11 +199,17 @@ impl State<'_> {
     }
 
     /// Whether nothing speaks for any of these but that they are left: no deviation was in the direction of one. What nobody has
-    /// thought of may be as large.
+    /// thought of may be as large; and of text, a model that is led astray chooses another one's token now and then.
     fn left_over(&self, faults: &[usize]) -> bool {
         let bound = -self.terms.alpha.ln();
-        let mut faults = faults.iter();
-        self.numbers && faults.all(|h| self.process.direction(*h) < bound)
+        let speaks = |h: &usize| match self.numbers {
+            true => self.process.direction(*h) >= bound,
+            false => {
+                let (far, explained) = self.process.explains(*h);
+                explained >= CHOSEN && explained as f64 >= CHOSEN_SHARE * far as f64
+            }
+        };
+        !faults.iter().any(speaks)
     }
 
     /// Not enough evidence.
@@ -290,6 +300,7 @@ mod tests {
                 .iter()
                 .map(|g| favour.iter().map(|h| g - h).collect())
                 .collect(),
+            left: far.map(|f| (f - far[0]).exp()).to_vec(),
             far: Some(far.to_vec()),
             direction: favour.map(|g| g - favour[0]).to_vec(),
             divergence: Some(1e-4),
@@ -369,6 +380,16 @@ mod tests {
             judged(&far, ALL, false).map(|v| v.verdict),
             Some(Kind::Other)
         );
+    }
+
+    #[test]
+    fn what_is_near_in_wide_noise_and_explains_nothing_is_not_named() {
+        // As near to no-chunk as honest engines that have it may be, no nearer than to sound.
+        let mut odd = request([0.0, 4.0, 0.0, 0.0], [3.0, -0.5, 3.0, 3.0]);
+        let verdict = |requests: &[Evidence]| judged(requests, ALL, true).map(|v| v.verdict);
+        assert_eq!(verdict(&vec![odd.clone(); 6]), Some(Kind::Fault));
+        odd.left = vec![1.0, 0.9, 1.0, 1.0];
+        assert_eq!(verdict(&vec![odd; 6]), Some(Kind::Other));
     }
 
     #[test]

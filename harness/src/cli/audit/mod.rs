@@ -182,7 +182,7 @@ pub fn run(args: &Args) -> Result<()> {
         let minutes = budget.minutes.map(|n| u64::from(n) * 60);
         minutes.is_none_or(|most| asked_from.elapsed().as_secs() < most)
     };
-    let plan = Plan::new(table, |p| told.places(&table.probes[p]));
+    let plan = Plan::new(table, told);
     let probes = (0..table.probes.len()).collect();
     let mut session = Session::new(&plan, terms, budget, probes);
     let (mut failures, mut unasked) = (Vec::new(), Vec::new());
