@@ -8,8 +8,9 @@ use std::sync::{Mutex, PoisonError};
 use crate::cache::Block;
 use crate::forward::Row;
 use crate::kernels::{self, KvBlock, KvBlocks, Scores, Scratch, team};
+use crate::span::Span;
 use crate::spec::{Attention, LayerSpec};
-use crate::tree::{Span, SpanId};
+use crate::tree::SpanId;
 use crate::weights::{KeysValues, LayerWeights};
 use crate::{Error, Result, spare};
 

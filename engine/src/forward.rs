@@ -18,8 +18,9 @@ use crate::angles::Angles;
 use crate::kernels::{self, Product, team};
 use crate::layer_major::Reader;
 use crate::model::Model;
+use crate::span::Span;
 use crate::spec::{Attention, Ffn, LayerSpec, Norm, NormKind, QkNormOrder, Residual};
-use crate::tree::{LogitsRow, Span, SpanId};
+use crate::tree::{LogitsRow, SpanId};
 use crate::weights::{FfnWeights, KeysValues, LayerWeights, Weight};
 use crate::{Result, attend, latent, moe, spare};
 

@@ -21,7 +21,8 @@ use crate::forward::{self, Row};
 use crate::kernels::KV_BLOCK;
 use crate::model::Model;
 use crate::scratch::{Extent, Scratch};
-use crate::tree::{LogitsRow, Span, SpanId};
+use crate::span::Span;
+use crate::tree::{LogitsRow, SpanId};
 use crate::weights::Weight;
 
 /// The schedule, and what it may hold in memory.

@@ -28,6 +28,7 @@ pub mod quantize;
 pub mod reach;
 pub mod rounding;
 mod scratch;
+mod span;
 mod spare;
 pub mod spec;
 pub mod tokenizer;

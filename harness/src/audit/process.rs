@@ -85,8 +85,8 @@ pub struct Evidence {
     pub ratios: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the distance from it in distances that are honest.
     pub far: Option<Vec<f64>>,
-    /// Of each hypothesis, where there is `far`: the share of the deviation from sound that it leaves; 0 of one that rounds, as other
-    /// programs round to other numbers.
+    /// Of each hypothesis, where there is `far`: the share of the deviation from sound that it leaves; 0 where it leaves no more than an
+    /// honest engine deviates from sound, and of one that rounds, as other programs round to other numbers.
     pub left: Vec<f64>,
     /// Of each hypothesis: log of the ratio of its direction to none; of one that rounds, both may be off by what other programs differ by.
     pub direction: Vec<f64>,
@@ -161,9 +161,10 @@ impl Evidence {
                 far
             }
         });
-        let left = (0..n).map(|h| match table.hypotheses[h].rounds() {
-            true => 0.0,
-            false => seen.distance(h) / distance.max(1e-9),
+        let left = (0..n).map(|h| {
+            let own = seen.distance(h);
+            let near = table.hypotheses[h].rounds() || own <= honest;
+            if near { 0.0 } else { own / distance.max(1e-9) }
         });
         // A rounding's ratio to sound may be one of size alone.
         let direction = (0..n).map(|g| match table.hypotheses[g].rounds() {

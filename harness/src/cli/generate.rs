@@ -22,7 +22,7 @@ pub struct Args {
     #[command(flatten)]
     fault: FaultArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
     #[command(flatten)]
     template: TemplateArgs,
     /// The text to continue; BOS is added where the model wants it

@@ -124,7 +124,26 @@ fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Cli> {
     })
 }
 
+impl Verb {
+    /// Threads that were asked for; 0: one a core.
+    fn threads(&self) -> usize {
+        match self {
+            Self::Run(args) => args.engine.threads,
+            Self::Logits(args) => args.threads(),
+            Self::Audit(args) => args.model.threads(),
+            Self::Bench(args) => args.engine.threads,
+            Self::Serve(args) => args.engine.threads,
+            Self::Generate(args) => args.engine.threads,
+            _ => 0,
+        }
+    }
+}
+
 fn execute(cli: Cli) -> Result<()> {
+    // What is shared out beside the engine, weights that are rounded and evidence, keeps to the same number. The process has one
+    // pool, however often its library is entered: a second one is refused.
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.verb.threads());
+    pool.build_global().ok();
     match cli.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Score(args) => score::run(&args),

@@ -30,7 +30,7 @@ pub struct Args {
     #[command(flatten)]
     fault: FaultArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
     #[command(flatten)]
     template: TemplateArgs,
     /// Address to listen on; without this, only programs on this machine reach it

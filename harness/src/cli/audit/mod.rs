@@ -42,7 +42,7 @@ Examples:
 )]
 pub struct Args {
     #[command(flatten)]
-    model: ReferenceArgs,
+    pub(super) model: ReferenceArgs,
     /// What `fathom logits pack` has written, in place of a model
     #[arg(long, value_name = "PACK", conflicts_with_all = ["model", "declared", "suspect", "length", "seed"])]
     reference: Option<PathBuf>,

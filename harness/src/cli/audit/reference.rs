@@ -156,6 +156,13 @@ pub struct PackArgs {
     answers: bool,
 }
 
+impl PackArgs {
+    /// Threads of the engine.
+    pub fn threads(&self) -> usize {
+        self.reference.threads()
+    }
+}
+
 /// Runs `fathom logits pack`.
 pub fn pack(args: &PackArgs) -> Result<()> {
     let stop = Stop::on_signals()?;

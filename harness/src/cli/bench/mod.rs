@@ -37,7 +37,7 @@ pub struct Args {
     #[command(flatten)]
     fault: FaultArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
     /// Lengths of prompts, in tokens
     #[arg(long, value_name = "TOKENS,..", value_delimiter = ',', default_value = "512,2048",
           value_parser = args::tokens)]

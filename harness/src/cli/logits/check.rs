@@ -34,7 +34,7 @@ pub struct Args {
     #[command(flatten)]
     fault: FaultArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
     /// Recorded logits of the same tokens in place of a model
     #[arg(long, value_name = "FILE", conflicts_with_all = ["model", "fault", "precision"])]
     candidate: Option<PathBuf>,

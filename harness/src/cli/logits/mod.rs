@@ -28,6 +28,17 @@ enum Verb {
     Pack(PackArgs),
 }
 
+impl Args {
+    /// Threads of the engine.
+    pub fn threads(&self) -> usize {
+        match &self.verb {
+            Verb::Record(args) => args.engine.threads,
+            Verb::Check(args) => args.engine.threads,
+            Verb::Pack(args) => args.threads(),
+        }
+    }
+}
+
 pub fn run(args: &Args) -> Result<()> {
     match &args.verb {
         Verb::Record(args) => record::run(args),

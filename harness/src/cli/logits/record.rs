@@ -20,7 +20,7 @@ pub struct Args {
     #[command(flatten)]
     fault: FaultArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
     /// A JSON array of token ids, or of such arrays; positions start at 0 in each
     #[arg(long, value_name = "FILE")]
     tokens: PathBuf,

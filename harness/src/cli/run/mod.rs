@@ -51,7 +51,7 @@ pub struct Args {
     #[command(flatten)]
     fault: FaultArgs,
     #[command(flatten)]
-    engine: EngineArgs,
+    pub(super) engine: EngineArgs,
     #[command(flatten)]
     template: TemplateArgs,
     /// Suites: names (see `fathom list suites`) or TOML files

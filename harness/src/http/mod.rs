@@ -7,8 +7,10 @@
 //!
 //! Redirects are followed here and not by the library, because a token must go to its own host and to no other.
 
+mod failure;
+mod origin;
+
 use std::fmt;
-use std::io::Read;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,10 +19,13 @@ use ureq::http::header::{AUTHORIZATION, CONTENT_TYPE, LOCATION, RETRY_AFTER};
 use ureq::http::{HeaderMap, Uri};
 use ureq::tls::{RootCerts, TlsConfig};
 
+pub use failure::{Failure, Kind, error_words, one_line};
+use failure::{failure, retry_after, words};
+pub use origin::Origin;
+use origin::join;
+
 /// Redirects that are followed for one request.
 const REDIRECTS: usize = 8;
-/// Bytes of a refusal's body that are read.
-const WORDS: u64 = 64 << 10;
 
 /// A secret that is sent to one host; it is never printed.
 #[derive(Clone)]
@@ -37,94 +42,6 @@ impl Token {
 impl fmt::Debug for Token {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Token(..)")
-    }
-}
-
-/// Scheme, host and port: who gets a request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
-    https: bool,
-    host: String,
-    port: u16,
-}
-
-impl Origin {
-    /// Of an address.
-    ///
-    /// # Errors
-    /// What was expected, when it is no http or https address, or has a user name in it.
-    pub fn of(uri: &Uri) -> Result<Self, &'static str> {
-        let https = match uri.scheme_str() {
-            Some("https") => true,
-            Some("http") => false,
-            _ => return Err("an http or https address"),
-        };
-        let authority = uri.authority().ok_or("an address with a host")?;
-        if authority.as_str().contains('@') {
-            return Err("an address without a user name");
-        }
-        Ok(Self {
-            https,
-            host: authority.host().to_ascii_lowercase(),
-            port: authority.port_u16().unwrap_or(if https { 443 } else { 80 }),
-        })
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.https, self.port) {
-            (true, 443) | (false, 80) => f.write_str(&self.host),
-            (_, port) => write!(f, "{}:{port}", self.host),
-        }
-    }
-}
-
-/// Why a request brought nothing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// In words, with the host; no query of an address, which may hold a signature.
-    pub why: String,
-    /// What it means for another try.
-    pub kind: Kind,
-    /// The server wants to be left alone for this long.
-    pub retry_after: Option<Duration>,
-    /// The status it answered with, where it answered.
-    pub status: Option<u16>,
-    /// The service's own name for the error, such as `content_filter`.
-    pub code: Option<String>,
-}
-
-/// What a failure means for another try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    /// May pass: a stall, a cut, a server's trouble, a limit of rate.
-    Passing,
-    /// No server answered at all; may pass.
-    Unreachable,
-    /// There is no such thing (404, 410).
-    Missing,
-    /// Not for us (401, 403).
-    Forbidden,
-    /// Will not pass.
-    Lasting,
-}
-
-impl Failure {
-    /// A failure that may pass.
-    pub fn passing(why: impl Into<String>) -> Self {
-        Self::of(Kind::Passing, why)
-    }
-
-    /// A failure of a kind.
-    pub fn of(kind: Kind, why: impl Into<String>) -> Self {
-        Self {
-            why: why.into(),
-            kind,
-            retry_after: None,
-            status: None,
-            code: None,
-        }
     }
 }
 
@@ -362,83 +279,6 @@ impl Client {
     }
 }
 
-/// What the body of a refusal says, and its name for the error.
-fn words(body: ureq::Body) -> (String, Option<String>) {
-    let mut bytes = Vec::new();
-    // Half of an explanation is better than none.
-    let _ = body.into_reader().take(WORDS).read_to_end(&mut bytes);
-    match serde_json::from_slice::<serde_json::Value>(&bytes) {
-        Ok(value) => (
-            error_words(&value).unwrap_or_else(|| value.to_string()),
-            value["error"]["code"].as_str().map(str::to_owned),
-        ),
-        Err(_) => (String::from_utf8_lossy(&bytes).into_owned(), None),
-    }
-}
-
-/// The message of an error as services write it: `{"error": {"message"}}`, `{"error": ".."}`, `{"message"}`,
-/// `{"detail"}`, and vLLM's `{"object": "error", "message"}`.
-pub fn error_words(value: &serde_json::Value) -> Option<String> {
-    let error = value.get("error").filter(|e| !e.is_null());
-    let message = error.and_then(|e| e.get("message"));
-    let found = message.or(error).or_else(|| value.get("message"));
-    let found = found.or_else(|| value.get("detail"))?;
-    Some(found.as_str().map_or(found.to_string(), str::to_owned))
-}
-
-/// Text of a stranger in a message: one line, short, without control characters.
-pub fn one_line(text: &str) -> String {
-    let clean = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    clean.take(300).collect::<String>().trim().to_owned()
-}
-
-fn failure(origin: &Origin, error: &ureq::Error) -> Failure {
-    use std::io::ErrorKind::{ConnectionRefused, HostUnreachable, InvalidData, NetworkUnreachable};
-    let kind = match error {
-        ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => Kind::Unreachable,
-        ureq::Error::Timeout(ureq::Timeout::Connect | ureq::Timeout::Resolve) => Kind::Unreachable,
-        ureq::Error::Io(e) => match e.kind() {
-            ConnectionRefused | HostUnreachable | NetworkUnreachable => Kind::Unreachable,
-            // So comes a certificate that is not trusted.
-            InvalidData => Kind::Lasting,
-            _ => Kind::Passing,
-        },
-        ureq::Error::Timeout(_) | ureq::Error::Protocol(_) => Kind::Passing,
-        _ => Kind::Lasting,
-    };
-    Failure::of(kind, format!("{origin}: {error}"))
-}
-
-/// Where a `Location` leads from an address (RFC 3986, 5.2, without dot segments, which servers resolve).
-fn join(base: &Uri, to: &str) -> Option<Uri> {
-    let to = to.split('#').next().unwrap_or(to);
-    let (scheme, authority) = (base.scheme_str()?, base.authority()?);
-    let whole = if to.contains("://") {
-        to.to_owned()
-    } else if to.starts_with("//") {
-        format!("{scheme}:{to}")
-    } else if to.starts_with('/') {
-        format!("{scheme}://{authority}{to}")
-    } else {
-        let folder = base
-            .path()
-            .rsplit_once('/')
-            .map_or("", |(folder, _)| folder);
-        format!("{scheme}://{authority}{folder}/{to}")
-    };
-    whole.parse().ok()
-}
-
-/// Reads `Retry-After`: seconds, or a date (RFC 9110, 10.2.3).
-fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
-    let value = value.trim();
-    if let Ok(seconds) = value.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
-    }
-    let date = httpdate::parse_http_date(value).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -454,52 +294,5 @@ mod tests {
         assert!(shown.contains("Token(..)") && !shown.contains("secret"));
         assert!(Token::new(" \n").is_none());
         Ok(())
-    }
-
-    #[test]
-    fn origins_are_told_apart() -> Result<(), Box<dyn std::error::Error>> {
-        let of = |text: &str| Origin::of(&text.parse::<Uri>().map_err(|_| "an address")?);
-        assert_eq!(
-            of("https://Hub.example/a")?,
-            of("https://hub.example:443/b")?
-        );
-        for other in [
-            "http://hub.example",
-            "https://hub.example:8443",
-            "https://hub.example.evil",
-            "https://cdn.hub.example",
-        ] {
-            assert_ne!(of(other)?, of("https://hub.example")?, "{other}");
-        }
-        assert!(of("https://hub.example@evil.example/").is_err());
-        assert!(of("ftp://hub.example/").is_err());
-        Ok(())
-    }
-
-    #[test]
-    fn redirects_lead_where_they_say() -> Result<(), Box<dyn std::error::Error>> {
-        let base: Uri = "https://hub.example/a/b?c=d".parse()?;
-        for (to, whole) in [
-            ("https://cdn.example/x?y#z", "https://cdn.example/x?y"),
-            ("//cdn.example/x", "https://cdn.example/x"),
-            ("/x/y?z", "https://hub.example/x/y?z"),
-            ("x", "https://hub.example/a/x"),
-        ] {
-            assert_eq!(
-                join(&base, to).map(|u| u.to_string()).as_deref(),
-                Some(whole)
-            );
-        }
-        Ok(())
-    }
-
-    #[test]
-    fn a_pause_is_seconds_or_a_date() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_770);
-        let seconds = |text| retry_after(text, now).map(|d| d.as_secs());
-        assert_eq!(seconds("120"), Some(120));
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:37 GMT"), Some(7));
-        assert_eq!(seconds("Sun, 06 Nov 1994 08:49:00 GMT"), Some(0));
-        assert_eq!(seconds("soon"), None);
     }
 }
