@@ -2,8 +2,8 @@
 
     python3 tests/audit/llama_server.py MODEL.gguf PORT [OPTION=VALUE ...]
 
-Options are fields of the package's CommonParams: cache_type_k=q4_0, rope_freq_base=20000, rope_freq_scale=0.5, n_ubatch=64; and threads=1. Serves
-until it is ended.
+Options are fields of the package's CommonParams: cache_type_k=q4_0, rope_freq_base=20000, rope_freq_scale=0.5, n_ubatch=64, chat_template=llama2; and
+threads=1. Serves until it is ended.
 """
 
 import sys
@@ -28,6 +28,8 @@ def main() -> None:
             params.cpuparams.n_threads = int(value)
         elif name.startswith("cache_type"):
             setattr(params, name, TYPES[value])
+        elif isinstance(getattr(params, name), str):
+            setattr(params, name, value)
         else:
             setattr(params, name, type(getattr(params, name))(float(value)))
     server = xllamacpp.Server(params)

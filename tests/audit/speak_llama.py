@@ -4,7 +4,8 @@
 
 FATHOM is the program, which asks the server (`fathom audit --record`) and keeps the 100 most probable tokens of each place of an answer, as
 this server tells nothing of prompts. Faults: types of the cache, RoPE's base and scale by the server's options; another window by
-the file's metadata; quantised weights by the gguf package. Needs xllamacpp, gguf.
+the file's metadata; quantised weights by the gguf package; of a pack of conversations, chat templates that the server has under other names, and
+the one that it chooses without Jinja. Needs xllamacpp, gguf, safetensors.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
 from gguf.quants import dequantize, quantize
+from safetensors import safe_open
 
 PORT = 9377
 SERVER = Path(__file__).parent / "llama_server.py"
@@ -86,6 +88,21 @@ def speakers(model: Path, out: Path) -> dict:
     return all_
 
 
+def conversations(model: Path) -> dict:
+    """As `speakers`, of packs whose probes are put as messages."""
+    template = lambda name, *options: (f"template={name}", model, list(options))  # noqa: E731
+    return {
+        "plain": ("sound", model, []),
+        "batches-of-64": ("sound", model, ["n_ubatch=64", "n_batch=64"]),
+        "chatml": template("chatml", "chat_template=chatml"),
+        "no-jinja": template("chatml", "use_jinja=0"),
+        "llama2": template("llama2", "use_jinja=0", "chat_template=llama2"),
+        "llama3": template("llama3", "use_jinja=0", "chat_template=llama3"),
+        "vicuna": ("other", model, ["use_jinja=0", "chat_template=vicuna"]),
+        "gemma": ("other", model, ["use_jinja=0", "chat_template=gemma"]),
+    }
+
+
 def speak(pack: str, name: str, said: tuple, out: Path, fathom: str) -> None:
     truth, model, options = said
     server = subprocess.Popen([sys.executable, str(SERVER), str(model), str(PORT), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -112,7 +129,9 @@ def main() -> None:
     pack, model, out, fathom, *names = sys.argv[1:]
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    all_ = speakers(Path(model), folder)
+    with safe_open(pack, "np") as file:
+        shape = json.loads(file.metadata()["fathom_audit_pack"])["table"]["shape"]
+    all_ = conversations(Path(model)) if shape == "chat" else speakers(Path(model), folder)
     for name in names or all_:
         speak(pack, name, all_[name], folder, fathom)
 

@@ -193,7 +193,7 @@ impl Kernel for Attend<'_, '_> {
             unsafe {
                 let next = kv.blocks.get(b + 1).map_or(k, |next| next.k);
                 let next = [(next.as_ptr(), head_dim), (v.as_ptr(), kv.v_stride)];
-                transpose::<V>(k, head_dim, keys, next);
+                transpose::<V>(k, head_dim, &all, keys, next);
                 for seeing in scratch.seeing.chunks(TOGETHER) {
                     let tiles = (0..seeing.len().div_ceil(V::TOKENS)).map(|i| {
                         let (first, len) = tile(i, seeing.len(), V::TOKENS);

@@ -23,7 +23,7 @@ pub(super) struct Row {
     pub(super) passed: usize,
 }
 
-/// A block's keys, [64, head_dim], to [head_dim, 64]: a score's sum then needs no lanes. Meanwhile what is read next is
+/// The keys of a block that are `seen`, [64, head_dim], to [head_dim, 64]: a score's sum then needs no lanes. Meanwhile what is read next is
 /// fetched: blocks of 64 rows each, so many floats apart.
 ///
 /// # Safety
@@ -32,11 +32,12 @@ pub(super) struct Row {
 pub(super) unsafe fn transpose<V: Simd>(
     k: &[f32],
     head_dim: usize,
+    seen: &Range<usize>,
     to: *mut f32,
     next: [(*const f32, usize); 2],
 ) {
     let whole = head_dim / V::LANES * V::LANES;
-    for p in (0..KV_BLOCK).step_by(8) {
+    for p in (seen.start / 8 * 8..seen.end).step_by(8) {
         for d in (0..whole).step_by(V::LANES) {
             // SAFETY: eight positions and the dimensions of a vector, all inside of the block.
             unsafe {

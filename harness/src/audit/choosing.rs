@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use fathom_engine::{Extend, Logits, PromptTree, TreeOptions};
+use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
 use serde::Serialize;
 use serde_json::Map;
 
@@ -19,7 +19,7 @@ use crate::item::Filler;
 use crate::opened::Opened;
 
 /// Tokens of each of two answers without sampling, and of each of two that are drawn: fewer than 500 together.
-const LENGTHS: [usize; 2] = [48, 160];
+pub const LENGTHS: [usize; 2] = [48, 160];
 /// Tokens of all prompts and answers, at most: what a budget needs room for.
 pub const TOKENS: usize = 2 * (LENGTHS[0] + LENGTHS[1]) + 4 * 150;
 /// Tokens that are looked at in a place.
@@ -140,7 +140,7 @@ impl Choosing<'_> {
     ) -> Result<Completed, Failure> {
         match self.shape {
             Shape::Raw => {
-                let mut asked = Completion::new(Prompt::Text(self.text()), sampling);
+                let mut asked = Completion::new(Prompt::Text(story(self.seed)), sampling);
                 asked.extra = extra;
                 self.endpoint.complete(&asked)
             }
@@ -150,16 +150,6 @@ impl Choosing<'_> {
                 self.endpoint.chat(&asked)
             }
         }
-    }
-
-    /// The beginning of a told story, without its last sign: it goes on.
-    fn text(&self) -> String {
-        let units = filler::units(&Filler::Prose { seed: self.seed });
-        let units = units.into_iter().flatten().take(6);
-        let text: String = units.map(|u| format!("{}{}", u.before, u.text)).collect();
-        text.trim_start()
-            .trim_end_matches(['.', '!', '?'])
-            .to_owned()
     }
 
     /// Each place of an answer beside what was probable there; none where nothing tells.
@@ -183,34 +173,51 @@ impl Choosing<'_> {
             None => opened.tokenizer.encode(&done.text)?,
         };
         let prompt = match self.shape {
-            Shape::Raw => opened.raw(&self.text())?,
+            Shape::Raw => opened.raw(&story(self.seed))?,
             Shape::Chat => opened.chat(OPEN)?,
         };
         let known = |id: &&u32| (**id as usize) < opened.model.spec.n_vocab;
         let answer: Vec<u32> = answer.iter().take_while(known).copied().collect();
-        let Some((_, before)) = answer.split_last() else {
-            return Ok(Vec::new());
-        };
-        let options = TreeOptions::of(&opened.model, self.threads);
-        let mut tree = PromptTree::new(&opened.model, options)?;
-        let span = tree.root(0);
-        let tokens = [&prompt[..], before].concat();
-        let extend = Extend {
-            span,
-            tokens: &tokens,
-            logits: Logits::From(prompt.len() - 1),
-        };
-        let mut places = Vec::new();
-        tree.extend(&[extend], &mut |row| {
-            let top = sample::top(row.logits, LOOKED);
-            let came = answer[row.pos + 1 - prompt.len()];
-            places.push(Place {
-                came: top.iter().position(|(id, _)| *id == came),
-                top: top.into_iter().map(|(_, log)| log).collect(),
-            });
-        })?;
-        Ok(places)
+        beside(&opened.model, self.threads, &prompt, &answer)
     }
+}
+
+/// The beginning of a told story, without its last sign: it goes on.
+pub fn story(seed: u64) -> String {
+    let units = filler::units(&Filler::Prose { seed });
+    let units = units.into_iter().flatten().take(6);
+    let text: String = units.map(|u| format!("{}{}", u.before, u.text)).collect();
+    text.trim_start()
+        .trim_end_matches(['.', '!', '?'])
+        .to_owned()
+}
+
+/// Each token of an answer beside what a model finds probable after a prompt and the tokens before it.
+///
+/// # Errors
+/// When the model cannot be evaluated.
+pub fn beside(model: &Model, threads: usize, prompt: &[u32], answer: &[u32]) -> Result<Vec<Place>> {
+    let Some((_, before)) = answer.split_last() else {
+        return Ok(Vec::new());
+    };
+    let mut tree = PromptTree::new(model, TreeOptions::of(model, threads))?;
+    let span = tree.root(0);
+    let tokens = [prompt, before].concat();
+    let extend = Extend {
+        span,
+        tokens: &tokens,
+        logits: Logits::From(prompt.len() - 1),
+    };
+    let mut places = Vec::new();
+    tree.extend(&[extend], &mut |row| {
+        let top = sample::top(row.logits, LOOKED);
+        let came = answer[row.pos + 1 - prompt.len()];
+        places.push(Place {
+            came: top.iter().position(|(id, _)| *id == came),
+            top: top.into_iter().map(|(_, log)| log).collect(),
+        });
+    })?;
+    Ok(places)
 }
 
 /// The answer's tokens where the service tells them, by ids or by bytes that only one token has.
