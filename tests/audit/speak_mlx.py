@@ -117,6 +117,15 @@ def gelu() -> None:
     llama4.swiglu = lambda gate, x: nn.gelu(gate) * x
 
 
+def relu() -> None:
+    llama4.swiglu = lambda gate, x: nn.relu(gate) * x
+
+
+def deaf(model: llama4.Model) -> None:
+    layer = model.language_model.model.layers[2]
+    layer.self_attn = type("Nothing", (nn.Module,), {"__call__": lambda self, x, *rest, **named: mx.zeros_like(x)})()
+
+
 def skipped(model: llama4.Model) -> None:
     layers = model.language_model.model.layers
     layers[1].feed_forward = type("Nothing", (nn.Module,), {"__call__": lambda self, x: mx.zeros_like(x)})()
@@ -184,6 +193,8 @@ FAULTS = {
     "scores-doubled": ("other", {"model": scaled(2.0)}),
     "layers-swapped": ("other", {"model": swapped}),
     "second-expert": ("other", {"code": second_expert}),
+    "relu": ("other", {"code": relu}),
+    "layer-without-attention": ("other", {"model": deaf}),
 }
 PRECISIONS = {"f32": mx.float32, "bf16": mx.bfloat16, "f16": mx.float16}
 SPEAKERS = {precision: ("sound", precision, {}) for precision in PRECISIONS} | {

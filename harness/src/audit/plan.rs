@@ -132,8 +132,7 @@ impl<'a> Plan<'a> {
                 break;
             }
         }
-        let logs = likelihood(self.table, probe, &choices).logs;
-        logs[g] - logs[h]
+        likelihood(self.table, probe, &choices).ratio(g, h)
     }
 }
 

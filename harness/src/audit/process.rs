@@ -161,20 +161,24 @@ impl Evidence {
                 far
             }
         });
-        let left = (0..n).map(|h| {
-            let own = seen.distance(h);
-            let near = table.hypotheses[h].rounds() || own <= honest;
-            if near { 0.0 } else { own / distance.max(1e-9) }
-        });
-        // A rounding's ratio to sound may be one of size alone.
+        let left = |h: usize| match seen.distance(h) {
+            own if own <= honest => 0.0,
+            own => own / distance.max(1e-9),
+        };
+        // A rounding's ratio to sound may be one of size alone; and its direction is part of many another's.
         let direction = (0..n).map(|g| match table.hypotheses[g].rounds() {
             true => {
                 let slope = seen.slope(0, g);
-                slope.map_or(0.0, |s| s.evidence(tolerance[g], tolerance[g]))
+                let log = slope.map_or(0.0, |s| s.evidence(tolerance[g], tolerance[g]));
+                if left(g) <= LEFT { log } else { log.min(0.0) }
             }
             false => ratios[g][0],
         });
         let direction = direction.collect();
+        let left = (0..n).map(|h| match table.hypotheses[h].rounds() {
+            true => 0.0,
+            false => left(h),
+        });
         Self {
             far: Some(far.collect()),
             left: left.collect(),
@@ -186,18 +190,18 @@ impl Evidence {
 
     /// Of an answer's text, by its likelihood under each hypothesis. Too far is what misses more often than honest engines do.
     pub fn of_choices(likelihood: &Likelihood) -> Self {
-        let logs = &likelihood.logs;
-        let row = |g: &f64| logs.iter().map(|h| g - h).collect();
+        let all = || 0..likelihood.logs.len();
+        let row = |g: usize| all().map(|h| likelihood.ratio(g, h)).collect();
         let left = |others: &usize| *others as f64 / likelihood.others[0].max(1) as f64;
         let far = likelihood.misses.iter().map(|misses| {
             let p = at_least(*misses, likelihood.places, MISSES);
             SPREAD * quantile(p)
         });
         Self {
-            ratios: logs.iter().map(row).collect(),
+            ratios: all().map(row).collect(),
             far: Some(far.collect()),
             left: likelihood.others.iter().map(left).collect(),
-            direction: logs.iter().map(|log| log - logs[0]).collect(),
+            direction: all().map(|g| likelihood.ratio(g, 0)).collect(),
             divergence: None,
         }
     }
@@ -434,6 +438,7 @@ mod tests {
         }
         let seen = Evidence::of_choices(&Likelihood {
             logs: vec![-0.1, -30.0],
+            most: vec![-0.1, -30.0],
             misses: vec![0, 4],
             others: vec![0, 4],
             places: 8,
@@ -444,6 +449,7 @@ mod tests {
         let mut wide = Process::new(3);
         wide.take(Evidence::of_choices(&Likelihood {
             logs: vec![-30.0, -1.0, -3.0],
+            most: vec![-30.0, -1.0, -3.0],
             misses: vec![3, 0, 0],
             others: vec![3, 0, 3],
             places: 8,
@@ -454,6 +460,7 @@ mod tests {
         for _ in 0..6 {
             process.take(Evidence::of_choices(&Likelihood {
                 logs: vec![-20.0, -20.0],
+                most: vec![-20.0, -20.0],
                 misses: vec![2, 2],
                 others: vec![2, 2],
                 places: 8,
