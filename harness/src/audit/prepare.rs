@@ -92,7 +92,7 @@ pub fn table(
     let lengths: Vec<usize> = probes.iter().map(|p| p.ids.len()).collect();
     let (system, templates) = match wanted.shape {
         Shape::Raw => (None, Vec::new()),
-        Shape::Chat => (system_message(opened)?, templates(opened, bos)?),
+        Shape::Chat => (system_message(opened)?, templates(opened, &probes)?),
     };
     let mut edits = PromptEdit::all(bos, system, &lengths);
     edits.extend(templates);
@@ -138,12 +138,15 @@ fn system_message(opened: &Opened) -> Result<Option<(usize, Vec<u32>)>> {
 
 /// Templates that services put in the place of the model's own: none at all, that of others, the own one without the turn of
 /// the assistant.
-fn templates(opened: &Opened, bos: Option<u32>) -> Result<Vec<PromptEdit>> {
+fn templates(opened: &Opened, probes: &[Probe]) -> Result<Vec<PromptEdit>> {
     let turn = |own: bool| {
         let message = vec![fathom_engine::chat::Message::new("user", "")];
         opened.conversation(message, own, &serde_json::Map::new())
     };
-    let with_bos = |text: &str| -> Result<Vec<u32>> {
+    // BOS as the tokenizer adds it to any text.
+    let bos = opened.tokenizer.bos();
+    let bos = bos.filter(|_| opened.tokenizer.add_bos());
+    let rendered = |text: &str| -> Result<Vec<u32>> {
         let ids = opened.tokenizer.encode_special(text)?;
         Ok(bos.into_iter().chain(ids).collect())
     };
@@ -162,10 +165,13 @@ fn templates(opened: &Opened, bos: Option<u32>) -> Result<Vec<PromptEdit>> {
             "<|eot_id|><|start_header_id|>assistant<|end_header_id|>\n\n",
         ),
     ] {
+        let prompts = probes.iter().map(|p| {
+            let other = rendered(&format!("{before}{}{after}", p.text))?;
+            Ok((p.ids.clone(), other))
+        });
         all.push(PromptEdit::Template {
             name,
-            before: with_bos(before)?,
-            after: opened.tokenizer.encode_special(after)?,
+            prompts: prompts.collect::<Result<_>>()?,
         });
     }
     // Of the text nothing is there, so that what is left stands around it.

@@ -23,14 +23,12 @@ pub enum PromptEdit {
     NoBos(u32),
     /// Some of the text is left out.
     Cut(Part, Amount),
-    /// Other tokens around the text than the model's template has.
+    /// Another template than the model's around the text.
     Template {
         /// `none`, `chatml`, ..
         name: &'static str,
-        /// Tokens before the text.
-        before: Vec<u32>,
-        /// Tokens behind it.
-        after: Vec<u32>,
+        /// Prompts in the model's own template, and in this one: a text's first and last tokens depend on what stands beside them.
+        prompts: Vec<(Vec<u32>, Vec<u32>)>,
     },
     /// The tokens that begin the assistant's turn are missing at the end.
     NoTurn(Vec<u32>),
@@ -115,12 +113,10 @@ impl PromptEdit {
                 };
                 own.drain(first..first + n);
             }
-            Self::Template { before, after, .. } => {
-                let around = |ids: &[u32]| -> Vec<_> { ids.iter().map(|id| (*id, None)).collect() };
-                let text = own.get(body)?.to_vec();
-                let edited = [around(before), text, around(after)].concat();
-                let same = edited.iter().map(|(id, _)| id).eq(ids);
-                return (!same && !edited.is_empty()).then_some(edited);
+            Self::Template { prompts, .. } => {
+                let (_, other) = prompts.iter().find(|(own, _)| own == ids)?;
+                let edited = other.iter().map(|id| (*id, None)).collect();
+                return (other != ids && !other.is_empty()).then_some(edited);
             }
             Self::NoTurn(turn) if ids.ends_with(turn) => own.truncate(ids.len() - turn.len()),
             Self::Inserted(at, system) if *at <= own.len() && !system.is_empty() => {
@@ -204,16 +200,16 @@ mod tests {
             edited(PromptEdit::Cut(Part::Start, Amount::Beyond(6))),
             None
         );
-        let template = |before: &[u32], after: &[u32]| PromptEdit::Template {
+        let template = |own: &[u32], other: &[u32]| PromptEdit::Template {
             name: "other",
-            before: before.to_vec(),
-            after: after.to_vec(),
+            prompts: vec![(own.to_vec(), other.to_vec())],
         };
         assert_eq!(
-            edited(template(&[2], &[3, 4])),
-            Some(vec![2, 10, 11, 12, 13, 3, 4])
+            edited(template(&ids, &[2, 10, 11, 3])),
+            Some(vec![2, 10, 11, 3])
         );
-        assert_eq!(edited(template(&[1], &[14])), None);
+        assert_eq!(edited(template(&ids, &ids)), None);
+        assert_eq!(edited(template(&[1], &[2])), None);
         assert_eq!(
             edited(PromptEdit::Inserted(1, vec![7])),
             Some(vec![1, 7, 10, 11, 12, 13, 14])
