@@ -74,6 +74,8 @@ pub struct Process {
     left: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the ratio of its direction to none, over all requests.
     direction: Vec<f64>,
+    /// Of each hypothesis: the same over the requests that are in its direction.
+    toward: Vec<f64>,
     /// Mean divergence of each request from sound.
     divergence: Vec<f64>,
 }
@@ -249,6 +251,7 @@ impl Process {
             far: Vec::new(),
             left: Vec::new(),
             direction: vec![0.0; hypotheses],
+            toward: vec![0.0; hypotheses],
             divergence: Vec::new(),
         }
     }
@@ -278,8 +281,10 @@ impl Process {
             self.far.push(far);
             self.left.push(evidence.left);
         }
-        for (sum, log) in self.direction.iter_mut().zip(evidence.direction) {
+        let sums = self.direction.iter_mut().zip(&mut self.toward);
+        for ((sum, toward), log) in sums.zip(evidence.direction) {
             *sum += log;
+            *toward += log.max(0.0);
         }
         self.divergence.extend(evidence.divergence);
         for h in 0..self.peak.len() {
@@ -400,6 +405,11 @@ impl Process {
         let t = [12.71, 4.30, 3.18, 2.78, 2.57, 2.45, 2.36, 2.31, 2.26];
         let t = t.get(n as usize - 2).copied().unwrap_or(2.2);
         Some((mean, mean + t * error))
+    }
+
+    /// Log of the ratio of `h`'s direction to none over the requests that are in it: those that a mixture sends to a faulty one.
+    pub fn toward(&self, h: usize) -> f64 {
+        self.toward[h]
     }
 
     /// Log of the ratio of a fault's own direction to none: what tells it from anything else of its size.

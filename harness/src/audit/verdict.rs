@@ -235,7 +235,11 @@ impl State<'_> {
         let first = *all.iter().max_by(|a, b| likely(a).total_cmp(&likely(b)))?;
         let name = self.hypotheses[first].fault();
         let one_name = all.iter().all(|h| self.hypotheses[*h].fault() == name);
-        let mut told = self.told(if one_name { Kind::Fault } else { Kind::Class }, &all);
+        // Of a rounding the size alone is no name.
+        let speaks = all.iter().any(|h| self.process.toward(*h) >= bound);
+        let named = one_name && speaks;
+        let mut told = self.told(if named { Kind::Fault } else { Kind::Class }, &all);
+        told.members.extend((!speaks).then(|| OTHER.to_owned()));
         let (share, interval) = self.process.share(first, self.terms.alpha);
         told.share = Some(share);
         told.share_interval = Some(interval);
@@ -420,6 +424,19 @@ mod tests {
         assert!(judged(&leans, undetectable, false).is_none());
         let verdict = judged(&leans, undetectable, true).map(|v| v.verdict);
         assert_eq!(verdict, Some(Kind::Undecided));
+    }
+
+    #[test]
+    fn a_mixture_that_nothing_but_size_speaks_for_may_be_something_else() {
+        let sound = request([6.0, 0.0, 0.0, 0.0], [-1.0, 2.0, 2.0, 2.0]);
+        let mut odd = request([0.0, 0.0, 6.0, 0.0], [2.0, 2.0, -1.0, 2.0]);
+        odd.direction = vec![0.0; 4];
+        let requests: Vec<Evidence> = (0..8)
+            .map(|i| if i % 2 == 0 { &odd } else { &sound }.clone())
+            .collect();
+        let verdict = judged(&requests, ALL, true).map(|v| (v.verdict, v.members));
+        let members = vec!["kv-cache=q4_0".to_owned(), OTHER.to_owned()];
+        assert_eq!(verdict, Some((Kind::Class, members)));
     }
 
     #[test]
