@@ -156,7 +156,7 @@ impl LayerMajor {
         spans
             .iter()
             .map(|(id, span)| {
-                let tokens = ends.get(id).copied().unwrap_or(span.end()) - span.start();
+                let tokens = ends.get(id).copied().unwrap_or(span.end) - span.start;
                 model.cache_bytes(tokens + KV_BLOCK)
             })
             .sum()

@@ -57,16 +57,6 @@ impl Span {
         tokens
     }
 
-    /// Position of the first token.
-    pub(crate) fn start(&self) -> usize {
-        self.start
-    }
-
-    /// Position of the next token.
-    pub(crate) fn end(&self) -> usize {
-        self.end
-    }
-
     /// The positions that a token at `pos` attends to.
     pub(crate) fn visible(&self, mask: Mask, pos: usize) -> Range<usize> {
         let first = match mask {

@@ -12,7 +12,7 @@ use clap::Parser;
 use fathom_engine::variant::Variant;
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
 use fathom_harness::audit::choosing::{LENGTHS, beside, story};
-use fathom_harness::audit::drawn::{Place, Rule, judge};
+use fathom_harness::audit::drawn::{NOT_DRAWN, Place, Rule, judge};
 use fathom_harness::backend::sample::argmax;
 use fathom_harness::builtin;
 use fathom_harness::opened::{Opened, TemplateArgs};
@@ -274,7 +274,7 @@ fn terms(opened: &Opened, stories: usize, args: &Args) -> Result<()> {
         }
         let mean = nats.iter().sum::<f64>() / nats.len().max(1) as f64;
         let tokens = 2.0 * nats.len() as f64 / stories.max(1) as f64;
-        let needed = 1.5 * ((14.0_f64 / ALPHA).ln());
+        let needed = 1.5 * ((NOT_DRAWN.len() as f64 / ALPHA).ln());
         let detectable = mean * tokens >= needed;
         lines.write_record([rule.name(), format!("{mean:.4}"), detectable.to_string()])?;
         println!(

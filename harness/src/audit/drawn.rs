@@ -7,9 +7,12 @@
 
 use std::collections::BTreeMap;
 
-use crate::audit::observe::{ASTRAY, GREEDY};
+use crate::audit::observe::GREEDY;
 use crate::audit::refine::Refined;
 use crate::backend::sample::log_sum_exp;
+
+/// Probability that a token comes for no reason that is known.
+const ASTRAY: f64 = 0.01;
 
 /// A rule that somebody may choose tokens by.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +43,7 @@ const NOT_GREEDY: [Rule; 3] = [
     Rule::Temperature(1.0),
 ];
 /// Rules that are held against temperature 1.
-const NOT_DRAWN: [Rule; 14] = [
+pub const NOT_DRAWN: [Rule; 14] = [
     Rule::Temperature(0.0),
     Rule::Temperature(0.3),
     Rule::Temperature(0.5),

@@ -270,8 +270,6 @@ fn choices(text: &str, probe: &Probe, bytes: &Bytes) -> Vec<Option<usize>> {
 
 /// The temperature at which an honest engine's greedy choice is modelled: how far its logits may be off.
 pub const GREEDY: f64 = 0.1;
-/// Probability that a token comes for no reason that is known.
-pub const ASTRAY: f64 = 0.01;
 
 /// Temperatures that an engine's choices may have, all of an answer the same: the closer it is to the reference, the lower.
 const ENGINES: [f64; 3] = [0.01, 0.03, GREEDY];

@@ -139,7 +139,8 @@ impl Evidence {
             ratios[g][h] = log;
             ratios[h][g] = -log;
         }
-        let distance = seen.distance(0);
+        let distances: Vec<f64> = (0..n).map(|h| seen.distance(h)).collect();
+        let distance = distances[0];
         let effects: Vec<f64> = (0..n).map(|h| seen.effect(h)).collect();
         // Another program rounds the same numbers to other ones: that is a deviation of this size, in any direction.
         for g in (1..n).filter(|g| table.hypotheses[*g].rounds()) {
@@ -156,14 +157,14 @@ impl Evidence {
                 // Where a fault has led the model astray, honest noise is another.
                 false => honest * table.noise[h].max(1.0),
             };
-            let far = (seen.distance(h) / own).max(1e-9).ln();
+            let far = (distances[h] / own).max(1e-9).ln();
             if silent[h] {
                 far.max(CONTRADICTED)
             } else {
                 far
             }
         });
-        let left = |h: usize| match seen.distance(h) {
+        let left = |h: usize| match distances[h] {
             own if own <= honest => 0.0,
             own => own / distance.max(1e-9),
         };

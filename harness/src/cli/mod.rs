@@ -142,8 +142,11 @@ impl Verb {
 fn execute(cli: Cli) -> Result<()> {
     // What is shared out beside the engine, weights that are rounded and evidence, keeps to the same number. The process has one
     // pool, however often its library is entered: a second one is refused.
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(cli.verb.threads());
-    pool.build_global().ok();
+    let threads = cli.verb.threads();
+    if threads > 0 {
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(threads);
+        pool.build_global().ok();
+    }
     match cli.verb {
         Verb::Run(args) => run::run(&args),
         Verb::Score(args) => score::run(&args),
