@@ -144,6 +144,19 @@ def swapped(model: llama4.Model) -> None:
     layers[1], layers[2] = layers[2], layers[1]
 
 
+def crossed(model: llama4.Model) -> None:
+    """Each head sees the keys and values of another."""
+    for layer in model.language_model.model.layers:
+        for part in (layer.self_attn.k_proj, layer.self_attn.v_proj):
+            heads = part.weight.reshape(layer.self_attn.n_kv_heads, -1, part.weight.shape[-1])
+            part.weight = heads[::-1].reshape(part.weight.shape)
+
+
+def sharper(model: llama4.Model) -> None:
+    norm = model.language_model.model.norm
+    norm.weight = norm.weight * 1.25
+
+
 def second_expert() -> None:
     """The second most probable expert in the first one's place."""
 
@@ -195,6 +208,8 @@ FAULTS = {
     "second-expert": ("other", {"code": second_expert}),
     "relu": ("other", {"code": relu}),
     "layer-without-attention": ("other", {"model": deaf}),
+    "heads-crossed": ("other", {"model": crossed}),
+    "logits-sharper": ("other", {"model": sharper}),
 }
 PRECISIONS = {"f32": mx.float32, "bf16": mx.bfloat16, "f16": mx.float16}
 SPEAKERS = {precision: ("sound", precision, {}) for precision in PRECISIONS} | {
