@@ -9,6 +9,7 @@
 //! | `table` | what every hypothesis predicts of every probe |
 //! | `observe` | a probe put to a service, and what it says beside the predictions |
 //! | `evidence` | one request between two hypotheses, under noise that is heavy-tailed |
+//! | `request` | one request and every hypothesis |
 //! | `process` | all requests together: e-processes, valid whenever one stops |
 //! | `verdict` | what the evidence carries |
 //! | `warm` | a prompt put again: warm and cold |
@@ -38,6 +39,7 @@ pub mod process;
 pub mod prompt;
 pub mod recording;
 pub mod refine;
+pub mod request;
 pub mod session;
 pub mod table;
 pub mod verdict;

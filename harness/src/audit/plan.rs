@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::audit::evidence::Seen;
 use crate::audit::observe::{Told, likelihood};
-use crate::audit::process::{CONTRADICTION, UNKNOWN, UNTOLD, other_spelling};
+use crate::audit::request::{CONTRADICTION, UNKNOWN, UNTOLD, other_spelling};
 use crate::audit::table::Table;
 
 /// The honest engine that may serve: how far from the reference.

@@ -11,8 +11,8 @@ use crate::Result;
 use crate::audit::evidence::Seen;
 use crate::audit::hypothesis::{Edit, Hypothesis, split};
 use crate::audit::observe::Observation;
-use crate::audit::process::Evidence;
 use crate::audit::prompt::{Amount, Part, PromptEdit};
+use crate::audit::request::Evidence;
 use crate::audit::table::{Making, Table};
 
 /// A fault with a value that was found.

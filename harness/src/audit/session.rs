@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use crate::audit::observe::{Observation, likelihood};
 use crate::audit::plan::{Noise, Plan};
-use crate::audit::process::{Evidence, Process};
+use crate::audit::process::Process;
+use crate::audit::request::Evidence;
 use crate::audit::table::Table;
 use crate::audit::verdict::{State, Terms, Verdict};
 

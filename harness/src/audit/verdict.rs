@@ -293,7 +293,7 @@ impl State<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::audit::process::Evidence;
+    use crate::audit::request::Evidence;
 
     const NAMES: [&str; 4] = ["sound", "no-chunk", "kv-cache=q4_0", "kv-cache=q8_0"];
 
