@@ -11,7 +11,7 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use fathom_engine::variant::Variant;
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
-use fathom_harness::audit::choosing::{LENGTHS, beside, story};
+use fathom_harness::audit::choosing::{beside, further, story};
 use fathom_harness::audit::drawn::{NOT_DRAWN, Place, Rule, judge};
 use fathom_harness::backend::sample::argmax;
 use fathom_harness::builtin;
@@ -22,6 +22,10 @@ use fathom_harness::rng::Rng;
 const ALPHA: f64 = 0.01;
 /// Endpoints that answer together.
 const TOGETHER: usize = 16;
+/// Seeds of an endpoint's answers.
+const DRAWN: u64 = 8;
+/// Tokens of a drawn answer that terms are made of.
+const TERMS: usize = 200;
 /// Rules that endpoints may choose by; the first is what was asked for.
 const RULES: [Rule; 12] = [
     Rule::Temperature(1.0),
@@ -47,6 +51,9 @@ struct Args {
     /// Folder of the results
     #[arg(long, default_value = ".")]
     out: PathBuf,
+    /// Only these rules, as results have their names
+    #[arg(long)]
+    rule: Vec<String>,
     /// Write only what is expected of each rule, from so many stories of another seed
     #[arg(long, value_name = "STORIES")]
     terms: Option<usize>,
@@ -57,6 +64,9 @@ struct Args {
 
 /// A story that goes on.
 struct Answer {
+    endpoint: usize,
+    /// Tokens at most.
+    most: usize,
     prompt: Vec<u32>,
     tokens: Vec<u32>,
     rng: Rng,
@@ -135,17 +145,11 @@ fn choose(logits: &[f32], rule: Rule, rng: &mut Rng) -> u32 {
 }
 
 /// Lets stories go on by a rule, all of them together.
-fn go_on(
-    model: &Model,
-    ends: &[u32],
-    rule: Rule,
-    tokens: usize,
-    answers: &mut [Answer],
-) -> Result<()> {
+fn go_on(model: &Model, ends: &[u32], rule: Rule, answers: &mut [Answer]) -> Result<()> {
     let mut tree = PromptTree::new(model, TreeOptions::of(model, 0))?;
     let spans: Vec<_> = answers.iter().map(|_| tree.root(0)).collect();
     let mut next: Vec<Vec<u32>> = answers.iter().map(|a| a.prompt.clone()).collect();
-    for _ in 0..tokens {
+    loop {
         let going: Vec<usize> = (0..answers.len()).filter(|i| !answers[*i].ended).collect();
         let extends: Vec<Extend<'_>> = going
             .iter()
@@ -167,7 +171,7 @@ fn go_on(
         for i in going {
             let token = came[i].context("no logits")?;
             answers[i].tokens.push(token);
-            answers[i].ended = ends.contains(&token);
+            answers[i].ended = ends.contains(&token) || answers[i].tokens.len() == answers[i].most;
             next[i] = vec![token];
         }
     }
@@ -188,44 +192,61 @@ fn simulate(opened: &Opened, args: &Args) -> Result<()> {
     rates.write_record(["rule", "endpoints", "found", "kind", "single", "tokens"])?;
     for rule in RULES {
         let name = truth(rule);
+        if !args.rule.is_empty() && !args.rule.contains(&name) {
+            continue;
+        }
         let [mut found, mut right, mut single, mut tokens] = [0; 4];
         for first in (0..args.endpoints).step_by(TOGETHER) {
             let endpoints: Vec<usize> = (first..args.endpoints.min(first + TOGETHER)).collect();
             let model = &models[first / TOGETHER % models.len()];
             let mut told: Vec<Option<Vec<String>>> = vec![None; endpoints.len()];
-            for (asked, length) in [0.0, 1.0].into_iter().zip(LENGTHS) {
+            for asked in [0.0, 1.0] {
                 // Without sampling every rule but another temperature takes the most probable token.
                 let used = match (rule, asked == 0.0) {
                     (Rule::Temperature(_), true) if rule != RULES[0] => rule,
                     (_, true) => Rule::Temperature(0.0),
                     (_, false) => rule,
                 };
-                let mut answers = Vec::new();
-                for &endpoint in &endpoints {
-                    let prompt = opened.raw(&story(args.seed + endpoint as u64))?;
-                    answers.extend((0..2).map(|i| Answer {
-                        prompt: prompt.clone(),
-                        tokens: Vec::new(),
-                        rng: Rng::of(
-                            args.seed,
-                            &name,
-                            2 * endpoint as u64 + i,
-                            if asked == 0.0 { "greedy" } else { "drawn" },
-                        ),
-                        ended: false,
-                    }));
+                let mut places: Vec<Vec<Vec<Place>>> = vec![Vec::new(); endpoints.len()];
+                let mut texts: Vec<Vec<Vec<u32>>> = vec![Vec::new(); endpoints.len()];
+                loop {
+                    let mut answers = Vec::new();
+                    for (i, &endpoint) in endpoints.iter().enumerate() {
+                        let found = told[i].as_ref().is_some_and(|t| !t.is_empty());
+                        let Some(most) = further(asked, &places[i]).filter(|_| !found) else {
+                            continue;
+                        };
+                        let of_all = DRAWN * endpoint as u64 + places[i].len() as u64;
+                        answers.push(Answer {
+                            endpoint: i,
+                            most,
+                            prompt: opened.raw(&story(args.seed + endpoint as u64))?,
+                            tokens: Vec::new(),
+                            rng: Rng::of(
+                                args.seed,
+                                &name,
+                                of_all,
+                                if asked == 0.0 { "greedy" } else { "drawn" },
+                            ),
+                            ended: false,
+                        });
+                    }
+                    if answers.is_empty() {
+                        break;
+                    }
+                    go_on(model, &opened.stop, used, &mut answers)?;
+                    for a in answers {
+                        let there = beside(&opened.model, 0, &a.prompt, &a.tokens)?;
+                        tokens += there.len();
+                        places[a.endpoint].push(there);
+                        texts[a.endpoint].push(a.tokens);
+                    }
                 }
-                go_on(model, &opened.stop, used, length, &mut answers)?;
-                for (pair, told) in answers.chunks_exact(2).zip(&mut told) {
-                    if told.as_ref().is_some_and(|t| !t.is_empty()) {
+                for ((told, places), texts) in told.iter_mut().zip(&places).zip(&texts) {
+                    if texts.is_empty() {
                         continue;
                     }
-                    let places = |a: &Answer| beside(&opened.model, 0, &a.prompt, &a.tokens);
-                    let places: Vec<Vec<Place>> =
-                        pair.iter().map(places).collect::<Result<_, _>>()?;
-                    tokens += places.iter().map(Vec::len).sum::<usize>();
-                    let differ = pair[0].tokens != pair[1].tokens;
-                    let forced = judge(&places, asked, differ, ALPHA).forced;
+                    let forced = judge(places, asked, texts[0] != texts[1], ALPHA).forced;
                     *told = Some(forced.into_iter().map(|r| r.name).collect());
                 }
             }
@@ -261,12 +282,14 @@ fn terms(opened: &Opened, stories: usize, args: &Args) -> Result<()> {
         let mut nats = Vec::new();
         for i in 0..stories {
             let mut answers = [Answer {
+                endpoint: 0,
+                most: TERMS,
                 prompt: opened.raw(&story(args.seed + i as u64))?,
                 tokens: Vec::new(),
                 rng: Rng::of(args.seed, &rule.name(), i as u64, "terms"),
                 ended: false,
             }];
-            go_on(&opened.model, &opened.stop, *rule, LENGTHS[1], &mut answers)?;
+            go_on(&opened.model, &opened.stop, *rule, &mut answers)?;
             let [answer] = &answers;
             let places = beside(&opened.model, 0, &answer.prompt, &answer.tokens)?;
             let own = Rule::Temperature(1.0);

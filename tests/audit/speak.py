@@ -10,6 +10,7 @@ spellings of what rounds numbers. Needs torch, transformers and safetensors.
 
 import json
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -174,8 +175,9 @@ def speak(pack: dict, folder: Path, name: str, out: Path) -> None:
             ids = probe["ids"]
             places = edit_prompt(ids)
             tokens = [ids[0] if i is None else ids[i] for i in places]
+            begun = time.perf_counter()
             logits = model(torch.tensor([tokens + probe["path"]])).logits[0].float()
-            lines.append(told(probe, tokens, places, torch.log_softmax(logits, -1).numpy()))
+            lines.append(told(probe, tokens, places, torch.log_softmax(logits, -1).numpy(), begun))
     for key, value in kept.items():
         setattr(llama4, key, value)
     llama4.Llama4Router.forward = router

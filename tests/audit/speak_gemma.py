@@ -8,6 +8,7 @@ f32 or bf16. Needs torch, transformers, accelerate, gguf and safetensors.
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import torch
@@ -63,8 +64,9 @@ def main() -> None:
             edit(model)
             for probe in pack["table"]["probes"]:
                 ids = probe["ids"]
+                begun = time.perf_counter()
                 logits = model(torch.tensor([ids + probe["path"]])).logits[0].float()
-                lines.append(told(probe, ids, list(range(len(ids))), torch.log_softmax(logits, -1).numpy()))
+                lines.append(told(probe, ids, list(range(len(ids))), torch.log_softmax(logits, -1).numpy(), begun))
         (Path(out) / f"gemma-{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
         print(f"{name}: {truth}, {len(lines) - 1} probes", flush=True)
 

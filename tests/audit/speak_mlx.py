@@ -9,6 +9,7 @@ in its code; `--tuned` names a checkpoint that `tune.py` made, for the speaker t
 
 import argparse
 import json
+import time
 from importlib.metadata import version
 from pathlib import Path
 
@@ -230,9 +231,10 @@ def speak(pack: dict, folder: Path, tuned: Path | None, name: str, out: Path) ->
         ids = probe["ids"]
         places = done.get("prompt", lambda ids: list(range(len(ids))))(ids)
         tokens = [ids[0] if i is None else ids[i] for i in places]
+        begun = time.perf_counter()
         logits = model(mx.array([tokens + probe["path"]]))[0].astype(mx.float32)
         logs = np.array(nn.log_softmax(logits))
-        lines.append(told(probe, tokens, places, logs))
+        lines.append(told(probe, tokens, places, logs, begun))
     for owner, attribute, plain in kept:
         setattr(owner, attribute, plain)
     (out / f"mlx-{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -1,13 +1,15 @@
 """What a program says of a probe of a reference pack, as `fathom audit --record` writes it: for `speak.py` and `speak_mlx.py`."""
 
+import time
+
 import numpy as np
 
 
-def told(probe: dict, tokens: list[int], places: list[int | None], logs: np.ndarray) -> dict:
+def told(probe: dict, tokens: list[int], places: list[int | None], logs: np.ndarray, begun: float) -> dict:
     """The prompt's log probabilities, then those of an answer's places as far as it follows the reference's.
 
     `tokens` is the prompt as it was read, `places` where each of its tokens stands in the one that was sent; `logs` [tokens and path,
-    vocabulary] are log probabilities after each token of the prompt and of the reference's answer. Behind a token that is not the
+    vocabulary] are log probabilities after each token of the prompt and of the reference's answer, which took since `begun`. Behind a token that is not the
     reference's stands another text, so a greedy answer tells no more than this.
     """
     n = len(tokens)
@@ -22,4 +24,4 @@ def told(probe: dict, tokens: list[int], places: list[int | None], logs: np.ndar
         if best != expected:
             break
         start += len(tail)
-    return {"probe": probe["name"], "values": values, "choices": choices}
+    return {"probe": probe["name"], "values": values, "choices": choices, "seconds": time.perf_counter() - begun}

@@ -27,6 +27,8 @@ use rayon::prelude::*;
 struct Speaker {
     recording: Recording,
     evidence: Vec<Option<Evidence>>,
+    /// What each probe took to answer.
+    seconds: Vec<f64>,
 }
 
 /// How an audit of an endpoint ended.
@@ -42,6 +44,7 @@ struct Ended {
     found: bool,
     requests: usize,
     tokens: usize,
+    seconds: f64,
 }
 
 /// What is simulated.
@@ -69,6 +72,9 @@ struct Args {
     /// Tokens that it may spend
     #[arg(long, default_value_t = 1 << 20)]
     tokens: usize,
+    /// Minutes that its requests may take
+    #[arg(long)]
+    minutes: Option<u32>,
     /// What the endpoints tell
     #[arg(long, value_enum, default_value = "prompt")]
     tell: Tell,
@@ -105,7 +111,7 @@ fn main() -> Result<()> {
     let budget = Budget {
         requests: args.requests,
         tokens: args.tokens,
-        minutes: None,
+        minutes: args.minutes,
     };
     let told = match args.tell {
         Tell::Prompt => Told::Prompt,
@@ -134,8 +140,10 @@ fn main() -> Result<()> {
                 .retain(|v| there.binary_search(&v.0).is_ok());
         }
         let mut evidence = vec![None; table.probes.len()];
+        let mut seconds = vec![0.0; table.probes.len()];
         for (probe, observation) in &recording.observations {
             evidence[*probe] = weigh(table, *probe, observation);
+            seconds[*probe] = observation.seconds;
         }
         // Distances in distances that are honest: from sound, and from what the truth is, where that is predicted.
         let far = |h: usize| {
@@ -161,6 +169,7 @@ fn main() -> Result<()> {
         speakers.push(Speaker {
             recording,
             evidence,
+            seconds,
         });
     }
     let plan = Plan::new(table, told);
@@ -197,10 +206,18 @@ fn audit(
     probes: Vec<usize>,
 ) -> Ended {
     let mut session = Session::new(plan, Terms::default(), budget, probes);
+    let most = budget
+        .minutes
+        .map_or(f64::INFINITY, |m| 60.0 * f64::from(m));
+    let mut seconds = 0.0;
     let verdict = loop {
         match session.step() {
             Step::Done(verdict) => break *verdict,
-            Step::Put(probe) => session.spend(probe, 0, speaker.evidence[probe].clone()),
+            Step::Put(_) if seconds >= most => break session.ended(),
+            Step::Put(probe) => {
+                seconds += speaker.seconds[probe];
+                session.spend(probe, 0, speaker.evidence[probe].clone());
+            }
         }
     };
     let (said, right, found) = judged(&verdict, truth);
@@ -216,6 +233,7 @@ fn audit(
         found,
         requests: session.put.len(),
         tokens: session.tokens,
+        seconds,
     }
 }
 
@@ -241,7 +259,7 @@ fn judged(verdict: &Verdict, truth: &str) -> (String, bool, bool) {
 fn write(out: &Path, ended: &[Ended]) -> Result<()> {
     let mut lines = csv::Writer::from_path(out.join("endpoints.csv"))?;
     lines.write_record([
-        "engine", "truth", "said", "right", "exact", "found", "requests", "tokens",
+        "engine", "truth", "said", "right", "exact", "found", "requests", "tokens", "seconds",
     ])?;
     for e in ended {
         lines.write_record([
@@ -253,6 +271,7 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
             &e.found.to_string(),
             &e.requests.to_string(),
             &e.tokens.to_string(),
+            &format!("{:.1}", e.seconds),
         ])?;
     }
     lines.flush()?;
@@ -273,6 +292,8 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
         "exact",
         "requests",
         "tokens",
+        "seconds",
+        "most_seconds",
     ])?;
     let mut confusion = csv::Writer::from_path(out.join("confusion.csv"))?;
     confusion.write_record(["truth", "said", "endpoints"])?;
@@ -280,9 +301,8 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
         let n = of.len();
         let count = |such: &dyn Fn(&Ended) -> bool| of.iter().filter(|e| such(e)).count();
         let (found, right) = (count(&|e| e.found), count(&|e| e.right));
-        let mean = |of_one: &dyn Fn(&Ended) -> usize| {
-            of.iter().map(|e| of_one(e)).sum::<usize>() as f64 / n as f64
-        };
+        let mean =
+            |of_one: &dyn Fn(&Ended) -> f64| of.iter().map(|e| of_one(e)).sum::<f64>() / n as f64;
         let [[fl, fh], [rl, rh]] = [exact(found, n), exact(right, n)];
         rates.write_record([
             (*truth).to_owned(),
@@ -294,8 +314,10 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
             format!("{rl:.4}"),
             format!("{rh:.4}"),
             count(&|e| e.exact).to_string(),
-            format!("{:.2}", mean(&|e| e.requests)),
-            format!("{:.0}", mean(&|e| e.tokens)),
+            format!("{:.2}", mean(&|e| e.requests as f64)),
+            format!("{:.0}", mean(&|e| e.tokens as f64)),
+            format!("{:.1}", mean(&|e| e.seconds)),
+            format!("{:.1}", of.iter().map(|e| e.seconds).fold(0.0, f64::max)),
         ])?;
         let mut said: BTreeMap<&str, usize> = BTreeMap::new();
         for e in of {
@@ -306,7 +328,7 @@ fn write(out: &Path, ended: &[Ended]) -> Result<()> {
         }
         println!(
             "{truth}: {n} endpoints, found {found}, right {right}, {:.1} requests: {said:?}",
-            mean(&|e| e.requests)
+            mean(&|e| e.requests as f64)
         );
     }
     rates.flush()?;

@@ -19,9 +19,11 @@ use crate::item::Filler;
 use crate::opened::Opened;
 
 /// Tokens of each of two answers without sampling, and of each of two that are drawn: fewer than 500 together.
-pub const LENGTHS: [usize; 2] = [48, 160];
+const LENGTHS: [usize; 2] = [48, 200];
+/// Answers that are drawn, at most, where some of them end early.
+const DRAWN: usize = 4;
 /// Tokens of all prompts and answers, at most: what a budget needs room for.
-pub const TOKENS: usize = 2 * (LENGTHS[0] + LENGTHS[1]) + 4 * 150;
+pub const TOKENS: usize = 2 * (LENGTHS[0] + LENGTHS[1]) + (2 + DRAWN) * 150;
 /// Tokens that are looked at in a place.
 const LOOKED: usize = 256;
 /// A user's message that many words follow.
@@ -79,10 +81,10 @@ impl Choosing<'_> {
     pub fn look(&self, temperatures: &[f64], chosen: &mut Chosen) -> Result<()> {
         for &asked in temperatures {
             let i = usize::from(asked > 0.0);
-            let mut answers = Vec::new();
+            let mut answers: Vec<Vec<Place>> = Vec::new();
             let mut texts = Vec::new();
-            for seed in 1..=2 {
-                let done = self.ask(asked, LENGTHS[i], seed)?;
+            while let Some(length) = further(asked, &answers) {
+                let done = self.ask(asked, length, 1 + answers.len() as u64)?;
                 let usage = done.usage.unwrap_or_default();
                 chosen.billed += (usage.prompt_tokens + usage.completion_tokens) as usize;
                 match self.places(&done)? {
@@ -179,6 +181,18 @@ impl Choosing<'_> {
         let known = |id: &&u32| (**id as usize) < opened.model.spec.n_vocab;
         let answer: Vec<u32> = answer.iter().take_while(known).copied().collect();
         beside(&opened.model, self.threads, &prompt, &answer)
+    }
+}
+
+/// Tokens of the next answer at this temperature, 0 or 1, after these; nothing where they are enough. An answer that ends early is made up
+/// for by another.
+pub fn further(asked: f64, answers: &[Vec<Place>]) -> Option<usize> {
+    let length = LENGTHS[usize::from(asked > 0.0)];
+    let came: usize = answers.iter().map(Vec::len).sum();
+    match answers.len() {
+        0 | 1 => Some(length),
+        n if asked > 0.0 && n < DRAWN && came < 2 * length => Some(length.min(2 * length - came)),
+        _ => None,
     }
 }
 
