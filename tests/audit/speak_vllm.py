@@ -42,7 +42,6 @@ SPEAKERS = {
     "theta-2": ("rope-base=2", "bfloat16", [*TEMPERATURE, *rope(rope_theta=2000.0)]),
     "theta-0.2": ("rope-base=0.2", "bfloat16", [*TEMPERATURE, *rope(rope_theta=200.0)]),
     "linear-2": ("rope-scale=0.5", "bfloat16", [*TEMPERATURE, *rope(rope_type="linear", factor=2.0)]),
-    "two-experts": ("experts-plus-one", "bfloat16", [*TEMPERATURE, *fields(num_experts_per_tok=2)]),
     "cache-fp8": ("kv-cache=fp8", "bfloat16", [*TEMPERATURE, "--kv-cache-dtype", "fp8"]),
     "tuned": ("model=tuned", "bfloat16", TEMPERATURE),
     "eps": ("other", "bfloat16", [*TEMPERATURE, *fields(rms_norm_eps=0.5)]),
@@ -57,7 +56,7 @@ def speak(args: argparse.Namespace, name: str) -> None:
     folder = args.tuned if name == "tuned" else args.model
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--port", str(PORT)]
     command += ["--enforce-eager", "--dtype", precision, "--max-logprobs", "64", "--max-model-len", "4096", "--block-size", "32", *options]
-    offline = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    offline = os.environ | {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
     log = (args.out / f"vllm-{name}.log").open("w")
     server = subprocess.Popen(command, env=offline, stdout=log, stderr=log)
     try:
