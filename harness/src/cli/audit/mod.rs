@@ -23,7 +23,7 @@ use crate::audit::words::{Audit, in_words};
 use crate::cli::args;
 use crate::cli::endpoint::EndpointArgs;
 use crate::cli::out;
-use crate::endpoint::{Capabilities, Endpoint};
+use crate::endpoint::{Capabilities, Endpoint, Kind as Failed};
 use crate::stop::Stop;
 use crate::{Error, Result};
 use reference::ReferenceArgs;
@@ -338,16 +338,27 @@ fn record(
         },
         observations: Vec::new(),
     };
+    let mut refused = None;
     for (i, probe) in table.probes.iter().enumerate() {
         stop.check()?;
-        let observation = observe(endpoint, can, told, table.shape, probe, &pack.bytes)?;
-        recording.observations.push((i, observation));
+        match observe(endpoint, can, told, table.shape, probe, &pack.bytes) {
+            Ok(observation) => recording.observations.push((i, observation)),
+            // One that is longer than the service's context, where others are not.
+            Err(failure) if failure.kind == Failed::Refused => {
+                eprintln!("fathom: {}: {}", probe.name, failure.why);
+                refused = Some(failure);
+            }
+            Err(failure) => return Err(failure.into()),
+        }
         recording.write(path, table)?;
+    }
+    if let (Some(failure), true) = (refused, recording.observations.is_empty()) {
+        return Err(failure.into());
     }
     out::line(&format!(
         "{}: {} probes",
         path.display(),
-        table.probes.len()
+        recording.observations.len()
     ))
 }
 
