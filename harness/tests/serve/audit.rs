@@ -150,7 +150,29 @@ fn an_audit_names_what_was_done_and_calls_nothing_else_a_fault() -> Test {
     let (code, told) = audited(&["--endpoint", &url, "--length", "400"])?;
     is_fault(code, &told, "rope-base");
     assert_eq!(told["parameters"]["value"].as_str(), Some("3"), "{told}");
+    // A recording has what the service answered; what is too long for it is named.
+    let short = Server::start(|limits| limits.context = 615)?;
+    let url = format!("http://{}/v1", short.address);
+    let (pack, said) = (pack.display().to_string(), dir.path().join("said.jsonl"));
+    let args = [
+        "audit",
+        "--endpoint",
+        &url,
+        "--reference",
+        &pack,
+        "--record",
+    ];
+    let recorded = fathom(&[&args[..], &[&said.display().to_string()]].concat())?;
+    let refused = String::from_utf8_lossy(&recorded.stderr).lines().count();
+    let lines = std::fs::read_to_string(&said)?.lines().count();
+    assert!(recorded.status.success() && refused > 0 && lines > 1);
+    assert_eq!(lines - 1 + refused, probes(&pack)?);
     Ok(())
+}
+
+fn probes(pack: &str) -> Result<usize, fathom_harness::Error> {
+    let pack = fathom_harness::audit::pack::Pack::read(Path::new(pack))?;
+    Ok(pack.table.probes.len())
 }
 
 /// Sends a request on, with another body.
