@@ -297,3 +297,32 @@ impl Chosen {
         format!("{greedy} tokens without sampling and {drawn} drawn at temperature 1{open}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_that_ends_early_is_made_up_for() {
+        let answers = |lengths: &[usize]| -> Vec<Vec<Place>> {
+            let of = |n: &usize| vec![Place::default(); *n];
+            lengths.iter().map(of).collect()
+        };
+        let cases: [(f64, &[usize], Option<usize>); 7] = [
+            (0.0, &[48], Some(48)),
+            (0.0, &[3, 3], None),
+            (1.0, &[], Some(200)),
+            (1.0, &[200, 200], None),
+            (1.0, &[3, 200], Some(197)),
+            (1.0, &[3, 3, 3], Some(200)),
+            (1.0, &[3, 3, 3, 3], None),
+        ];
+        for (asked, lengths, next) in cases {
+            assert_eq!(
+                further(asked, &answers(lengths)),
+                next,
+                "{asked} {lengths:?}"
+            );
+        }
+    }
+}

@@ -342,7 +342,10 @@ fn record(
     for (i, probe) in table.probes.iter().enumerate() {
         stop.check()?;
         match observe(endpoint, can, told, table.shape, probe, &pack.bytes) {
-            Ok(observation) => recording.observations.push((i, observation)),
+            Ok(observation) => {
+                recording.observations.push((i, observation));
+                recording.write(path, table)?;
+            }
             // One that is longer than the service's context, where others are not.
             Err(failure) if failure.kind == Failed::Refused => {
                 eprintln!("fathom: {}: {}", probe.name, failure.why);
@@ -350,7 +353,6 @@ fn record(
             }
             Err(failure) => return Err(failure.into()),
         }
-        recording.write(path, table)?;
     }
     if let (Some(failure), true) = (refused, recording.observations.is_empty()) {
         return Err(failure.into());
