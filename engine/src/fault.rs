@@ -82,7 +82,7 @@ pub const FAULTS: &[Fault] = &[
     Fault {
         name: "no-temperature",
         summary: "attention temperature (of Llama 4's layers without positions, of all of Ministral 3's) missing",
-        source: "vLLM #16216, #16417, #16439",
+        source: "vLLM #16216, #16417, #16439; vLLM 0.32.0 as it starts, up to 32k of context",
         edit: Edit::Layers(|l| l.attention.temperature = None),
     },
     Fault {
