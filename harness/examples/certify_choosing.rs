@@ -24,8 +24,6 @@ const ALPHA: f64 = 0.01;
 const TOGETHER: usize = 16;
 /// Seeds of an endpoint's answers.
 const DRAWN: u64 = 8;
-/// Tokens of a drawn answer that terms are made of.
-const TERMS: usize = 200;
 /// Rules that endpoints may choose by; the first is what was asked for.
 const RULES: [Rule; 12] = [
     Rule::Temperature(1.0),
@@ -283,7 +281,7 @@ fn terms(opened: &Opened, stories: usize, args: &Args) -> Result<()> {
         for i in 0..stories {
             let mut answers = [Answer {
                 endpoint: 0,
-                most: TERMS,
+                most: further(1.0, &[]).context("no answer is drawn")?,
                 prompt: opened.raw(&story(args.seed + i as u64))?,
                 tokens: Vec::new(),
                 rng: Rng::of(args.seed, &rule.name(), i as u64, "terms"),

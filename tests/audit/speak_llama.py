@@ -9,15 +9,13 @@ the one that it chooses without Jinja. Needs xllamacpp, gguf, safetensors.
 """
 
 import json
-import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 from gguf import GGMLQuantizationType, GGUFReader, GGUFValueType, GGUFWriter
 from gguf.quants import dequantize, quantize
 from safetensors import safe_open
+from served import record
 
 PORT = 9377
 SERVER = Path(__file__).parent / "llama_server.py"
@@ -105,24 +103,8 @@ def conversations(model: Path) -> dict:
 
 def speak(pack: str, name: str, said: tuple, out: Path, fathom: str) -> None:
     truth, model, options = said
-    server = subprocess.Popen([sys.executable, str(SERVER), str(model), str(PORT), *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        base = f"http://127.0.0.1:{PORT}"
-        for _ in range(300):
-            try:
-                if urllib.request.urlopen(f"{base}/health").status == 200:
-                    break
-            except OSError:
-                time.sleep(0.2)
-        file = out / f"llama-{name}.jsonl"
-        subprocess.run([fathom, "audit", "--reference", pack, "--endpoint", f"{base}/v1", "--record", str(file)], check=True, stdout=subprocess.DEVNULL)
-        first, *rest = file.read_text().splitlines()
-        first = json.loads(first) | {"engine": f"llama.cpp {name}", "truth": truth}
-        file.write_text("\n".join([json.dumps(first), *rest, ""]))
-        print(f"{name}: {truth}, {len(rest)} probes", flush=True)
-    finally:
-        server.terminate()
-        server.wait()
+    command = [sys.executable, str(SERVER), str(model), str(PORT), *options]
+    record(command, PORT, fathom, pack, out / f"llama-{name}.jsonl", f"llama.cpp {name}", truth)
 
 
 def main() -> None:

@@ -9,12 +9,11 @@ attention temperature (Llama4ForCausalLM.__init__ in vllm/model_executor/models/
 
 import argparse
 import json
-import os
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
+
+from served import record
 
 PORT = 9478
 TEMPERATURE = ["--override-generation-config", json.dumps({"attn_temperature_tuning": True})]
@@ -56,26 +55,8 @@ def speak(args: argparse.Namespace, name: str) -> None:
     folder = args.tuned if name == "tuned" else args.model
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(folder), "--port", str(PORT)]
     command += ["--enforce-eager", "--dtype", precision, "--max-logprobs", "64", "--max-model-len", "4096", "--block-size", "32", *options]
-    offline = os.environ | {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
-    log = (args.out / f"vllm-{name}.log").open("w")
-    server = subprocess.Popen(command, env=offline, stdout=log, stderr=log)
-    try:
-        base = f"http://127.0.0.1:{PORT}"
-        for _ in range(300):
-            try:
-                if server.poll() is not None or urllib.request.urlopen(f"{base}/health").status == 200:
-                    break
-            except OSError:
-                time.sleep(1)
-        file = args.out / f"vllm-{name}.jsonl"
-        subprocess.run([args.fathom, "audit", "--reference", args.pack, "--endpoint", f"{base}/v1", "--record", str(file)], check=True, stdout=subprocess.DEVNULL)
-        first, *rest = file.read_text().splitlines()
-        first = json.loads(first) | {"engine": f"vllm {name}", "truth": truth}
-        file.write_text("\n".join([json.dumps(first), *rest, ""]))
-        print(f"{name}: {truth}, {len(rest)} probes", flush=True)
-    finally:
-        server.terminate()
-        server.wait()
+    offline = {"VLLM_TARGET_DEVICE": "cpu", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "HF_HUB_OFFLINE": "1"}
+    record(command, PORT, args.fathom, args.pack, args.out / f"vllm-{name}.jsonl", f"vllm {name}", truth, **offline)
 
 
 def main() -> None:
