@@ -7,7 +7,7 @@ use crate::weights::Weight;
 /// Floating-point operations, two a multiply-add.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Flop {
-    /// Matrices that every token passes, and the head for one.
+    /// Matrices that every token passes, those behind the last layer's keys and the head for one.
     pub matrices: f64,
     /// Routed experts.
     pub experts: f64,
@@ -23,20 +23,29 @@ impl Flop {
 }
 
 impl Model {
-    /// The operations of a prompt of `n` tokens, read at once, with the logits of its last.
+    /// The operations of a prompt of `n` tokens, at least one, read at once, with the logits of its last.
     pub fn prompt_flop(&self, n: usize) -> Flop {
         let mut flop = Flop {
             matrices: of([&self.weights.head]),
             ..Flop::default()
         };
-        for (layer, weights) in self.spec.layers.iter().zip(&self.weights.layers) {
+        let layers = self.spec.layers.iter().zip(&self.weights.layers);
+        for (i, (layer, weights)) in layers.enumerate() {
+            let last = i + 1 == self.spec.layers.len();
             let (dense, routed) = weights.matrices();
-            flop.matrices += n as f64 * of(dense);
+            // Rows that pass all of the layer, and those that leave it with their keys.
+            let whole = if last { 1 } else { n };
+            flop.matrices += whole as f64 * of(dense);
+            flop.matrices += (n - whole) as f64 * of(weights.cached_matrices());
             if let Ffn::Moe(moe) = &layer.ffn {
                 let share = moe.n_used as f64 / moe.n_experts as f64;
-                flop.experts += n as f64 * share * of(routed);
+                flop.experts += whole as f64 * share * of(routed);
             }
-            flop.attention += layer.pair_flop() * pairs(layer.mask, n);
+            let seen = match last {
+                true => (n - layer.mask.first_visible(n - 1)) as f64,
+                false => pairs(layer.mask, n),
+            };
+            flop.attention += layer.pair_flop() * seen;
         }
         flop
     }

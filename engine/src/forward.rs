@@ -10,11 +10,13 @@
 //! logits = head(final_norm(x))                           [wanted rows, n_vocab]
 //! ```
 //!
-//! A row's result depends on its own sequence only: not on the tile, the other rows or the number of threads.
+//! A row's result depends on its own sequence only: not on the tile, the other rows or the number of threads. So the last
+//! layer's queries, and all behind them, are those of the wanted rows; the others end with their keys and values.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use crate::angles::Angles;
+use crate::angles::{Angles, Rotation};
 use crate::kernels::{self, Product, team};
 use crate::layer_major::Reader;
 use crate::model::Model;
@@ -38,6 +40,53 @@ pub(crate) struct Row {
 /// Rows whose logits are held at a time.
 const HEAD_ROWS: usize = 32;
 
+/// The rows of a tile that a layer gives results for: all, or in the last layer those whose logits are wanted.
+struct Going<'a> {
+    rows: Cow<'a, [Row]>,
+    /// Their places in the tile, where they are not all of it.
+    places: Option<Vec<usize>>,
+}
+
+impl<'a> Going<'a> {
+    fn of(rows: &'a [Row], last: bool) -> Self {
+        if !last || rows.iter().all(|row| row.wanted) {
+            let (rows, places) = (Cow::Borrowed(rows), None);
+            return Self { rows, places };
+        }
+        let places: Vec<_> = (0..rows.len()).filter(|&i| rows[i].wanted).collect();
+        Self {
+            rows: places.iter().map(|&i| rows[i]).collect(),
+            places: Some(places),
+        }
+    }
+
+    /// The rotation of their positions, from that of the tile's.
+    fn rotation<'r>(&self, all: &Rotation<'r>) -> Rotation<'r> {
+        match &self.places {
+            None => all.clone(),
+            Some(places) => all.of(places),
+        }
+    }
+
+    /// Their rows of x, [n, width].
+    fn pick<'x>(&self, x: &'x [f32], width: usize) -> Cow<'x, [f32]> {
+        match &self.places {
+            None => Cow::Borrowed(x),
+            Some(places) => {
+                let rows = places.iter().map(|&i| &x[i * width..][..width]);
+                Cow::Owned(rows.flatten().copied().collect())
+            }
+        }
+    }
+
+    /// Leaves their rows of x, [n, width].
+    fn keep(&self, x: &mut Vec<f32>, width: usize) {
+        if let Cow::Owned(kept) = self.pick(x, width) {
+            spare::give([std::mem::replace(x, kept)]);
+        }
+    }
+}
+
 /// Evaluates `rows`, appends their keys and values to the spans' caches, and reports the wanted logits.
 pub(crate) fn forward(
     model: &Model,
@@ -54,11 +103,11 @@ pub(crate) fn forward(
     Ok(())
 }
 
-/// One layer over a tile, x [n, dim]. `reader` is told which experts will be used.
+/// One layer over a tile, x [n, dim]; of the last one x has the wanted rows alone. `reader` is told which experts will be used.
 pub(crate) fn layer(
     model: &Model,
     index: usize,
-    x: &mut [f32],
+    x: &mut Vec<f32>,
     spans: &mut BTreeMap<SpanId, Span>,
     rows: &[Row],
     angles: &mut Angles,
@@ -70,15 +119,22 @@ pub(crate) fn layer(
         layer.attention.inputs.round_rows(&mut h, dim);
         h
     };
+    let going = Going::of(rows, index + 1 == model.spec.layers.len());
     let mut h = held(norm(x, layer.attn_norm, &w.attn_norm, dim));
-    let a = attention(index, layer, w, &h, spans, rows, angles)?;
-    add_normed(x, a, layer.attn_post_norm, &w.attn_post_norm, dim);
-    if layer.residual == Residual::Sequential {
-        spare::give([h]);
-        h = held(norm(x, layer.ffn_norm, &w.ffn_norm, dim));
+    let a = attention(index, layer, w, &h, spans, rows, &going, angles)?;
+    going.keep(x, dim);
+    if !x.is_empty() {
+        add_normed(x, a, layer.attn_post_norm, &w.attn_post_norm, dim);
+        match layer.residual {
+            Residual::Sequential => {
+                let next = held(norm(x, layer.ffn_norm, &w.ffn_norm, dim));
+                spare::give([std::mem::replace(&mut h, next)]);
+            }
+            Residual::Parallel => going.keep(&mut h, dim),
+        }
+        let f = ffn(layer, w, &h, dim, reader);
+        add_normed(x, f, layer.ffn_post_norm, &w.ffn_post_norm, dim);
     }
-    let f = ffn(layer, w, &h, dim, reader);
-    add_normed(x, f, layer.ffn_post_norm, &w.ffn_post_norm, dim);
     spare::give([h]);
     for run in rows.chunk_by(|a, b| a.span == b.span) {
         if let Some(span) = spans.get_mut(&run[0].span) {
@@ -121,7 +177,8 @@ pub(crate) fn matmuls<const N: usize>(x: &[f32], weights: [&Weight; N]) -> [Vec<
     out
 }
 
-/// Attention of one layer over the tile: [n, dim] to [n, dim].
+/// Attention of one layer over the tile: [n, dim] to [rows going on, dim].
+#[allow(clippy::too_many_arguments, reason = "what a layer is made of")]
 fn attention(
     index: usize,
     layer: &LayerSpec,
@@ -129,36 +186,44 @@ fn attention(
     h: &[f32],
     spans: &mut BTreeMap<SpanId, Span>,
     rows: &[Row],
+    going: &Going<'_>,
     angles: &mut Angles,
 ) -> Result<Vec<f32>> {
     let a = &layer.attention;
-    let table = a.rope.as_ref().map(|rope| angles.table(rope, rows));
-    let rotate = |x: &mut [f32], head_dim| {
-        if let (Some(table), Some(rope)) = (&table, &a.rope) {
-            table.rotate(x, rope, head_dim);
-        }
-    };
+    let on_keys = angles.rotation(a.rope.as_ref(), rows);
+    let on_queries = going.rotation(&on_keys);
     let (mut q, mut k, mut v) = match &w.kv {
         KeysValues::Grouped { k, v } => {
-            let [mut q, mut k, mut v] = matmuls(h, [&w.q, k, v]);
+            let [mut q, mut k, mut v] = match going.pick(h, h.len() / rows.len()) {
+                Cow::Borrowed(h) => matmuls(h, [&w.q, k, v]),
+                Cow::Owned(going) => {
+                    let [k, v] = matmuls(h, [k, v]);
+                    [matmul(&going, &w.q), k, v]
+                }
+            };
             for (x, bias) in [&mut q, &mut k, &mut v].into_iter().zip(&w.qkv_bias) {
                 // A fault may leave the biases out.
                 add_bias(x, if a.qkv_bias { bias } else { &[] });
             }
-            for (x, norm_weights) in [&mut q, &mut k].into_iter().zip(&w.qk_norm) {
+            let turned = [(&mut q, &on_queries), (&mut k, &on_keys)];
+            for ((x, rotation), norm_weights) in turned.into_iter().zip(&w.qk_norm) {
                 qk_norm(x, a, norm_weights, QkNormOrder::BeforeRope);
-                rotate(x, a.head_dim);
+                rotation.rotate(x, a.head_dim);
                 qk_norm(x, a, norm_weights, QkNormOrder::AfterRope);
             }
             (q, k, v)
         }
         KeysValues::Latent(latent) => {
-            let (q, k) = latent::project(h, a, &w.q, latent, rotate);
-            (q, k, Vec::new())
+            let on_going = going.pick(h, h.len() / rows.len());
+            let q = latent::queries(&on_going, a, &w.q, latent, &on_queries);
+            (q, latent::keys(h, a, latent, &on_keys), Vec::new())
         }
     };
     if let Some(temperature) = a.temperature {
-        for (q, row) in q.chunks_exact_mut(a.n_heads * a.key_width()).zip(rows) {
+        for (q, row) in q
+            .chunks_exact_mut(a.n_heads * a.key_width())
+            .zip(&*going.rows)
+        {
             let factor = temperature.factor(row.pos);
             q.iter_mut().for_each(|v| *v *= factor);
         }
@@ -168,7 +233,10 @@ fn attention(
         a.cached_as.round_rows(x, width);
     }
     attend::append(index, layer, &k, &v, spans, rows);
-    let mut attended = attend::attend(index, layer, w, &q, spans, rows)?;
+    if going.rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut attended = attend::attend(index, layer, w, &q, spans, &going.rows)?;
     spare::give([q, k, v]);
     if let KeysValues::Latent(latent) = &w.kv {
         attended = latent::values(&attended, latent);
@@ -209,7 +277,7 @@ fn ffn(
     }
 }
 
-/// Final norm, head, factor and cap of the wanted rows.
+/// Final norm, head, factor and cap of the wanted rows, x [wanted, dim].
 pub(crate) fn head(
     model: &Model,
     x: &[f32],
@@ -217,14 +285,10 @@ pub(crate) fn head(
     report: &mut (dyn FnMut(LogitsRow<'_>) + Send),
 ) {
     let (spec, weights) = (&model.spec, &model.weights);
-    let wanted: Vec<usize> = (0..rows.len()).filter(|&i| rows[i].wanted).collect();
-    for part in wanted.chunks(HEAD_ROWS) {
-        let x: Vec<f32> = part
-            .iter()
-            .flat_map(|i| &x[i * spec.dim..][..spec.dim])
-            .copied()
-            .collect();
-        let h = norm(&x, Some(spec.final_norm), &weights.final_norm, spec.dim);
+    let wanted: Vec<&Row> = rows.iter().filter(|row| row.wanted).collect();
+    let parts = x.chunks(HEAD_ROWS * spec.dim);
+    for (rows, x) in wanted.chunks(HEAD_ROWS).zip(parts) {
+        let h = norm(x, Some(spec.final_norm), &weights.final_norm, spec.dim);
         let mut logits = matmul(&h, &weights.head);
         if spec.logit_scale != 1.0 {
             logits.iter_mut().for_each(|l| *l *= spec.logit_scale);
@@ -234,10 +298,10 @@ pub(crate) fn head(
                 .iter_mut()
                 .for_each(|l| *l = cap * kernels::tanh(*l / cap));
         }
-        for (&i, logits) in part.iter().zip(logits.chunks_exact(spec.n_vocab)) {
+        for (row, logits) in rows.iter().zip(logits.chunks_exact(spec.n_vocab)) {
             report(LogitsRow {
-                span: rows[i].span,
-                pos: rows[i].pos,
+                span: row.span,
+                pos: row.pos,
                 logits,
             });
         }

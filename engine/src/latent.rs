@@ -11,39 +11,53 @@
 //! So attention runs over one key-value head of width kv_rank + rope_dim whose values are the first kv_rank elements of
 //! its keys. Expanding keys and values in prefill would cost about a third of the products and give other bits.
 
+use crate::angles::Rotation;
 use crate::forward::matmul;
 use crate::kernels;
 use crate::spec::{Attention, Latent};
 use crate::weights::{LatentWeights, Weight};
 
-/// Queries that meet the latent, [n, n_heads * key width], and what is cached, [n, key width], from h, [n, dim].
-pub(crate) fn project(
+/// Queries that meet the latent, [n, n_heads * key width], from h, [n, dim].
+pub(crate) fn queries(
     h: &[f32],
     a: &Attention,
     q_up: &Weight,
     w: &LatentWeights,
-    rotate: impl Fn(&mut [f32], usize),
-) -> (Vec<f32>, Vec<f32>) {
+    rotation: &Rotation<'_>,
+) -> Vec<f32> {
     let Some(latent) = a.latent else {
-        return Default::default();
+        return Vec::new();
     };
     let q = match &w.q_down {
         Some((down, weights)) => matmul(&norm(&matmul(h, down), weights, latent), q_up),
         None => matmul(h, q_up),
     };
     let (plain, mut turned) = split(&q, a.head_dim - latent.rope_dim, a.head_dim);
-    rotate(&mut turned, latent.rope_dim);
-    let absorbed = each_head(&plain, &w.absorb_q);
-    let (c, mut k_rope) = split(&matmul(h, &w.kv_down), latent.kv_rank, a.key_width());
-    rotate(&mut k_rope, latent.rope_dim);
-    let c = norm(&c, &w.kv_norm, latent);
-    let join = |a: &[f32], b: &[f32]| -> Vec<f32> {
-        let rows = a
-            .chunks_exact(latent.kv_rank)
-            .zip(b.chunks_exact(latent.rope_dim));
-        rows.flat_map(|(a, b)| [a, b].concat()).collect()
+    rotation.rotate(&mut turned, latent.rope_dim);
+    join(&each_head(&plain, &w.absorb_q), &turned, latent)
+}
+
+/// What is cached, [n, key width], from h, [n, dim].
+pub(crate) fn keys(
+    h: &[f32],
+    a: &Attention,
+    w: &LatentWeights,
+    rotation: &Rotation<'_>,
+) -> Vec<f32> {
+    let Some(latent) = a.latent else {
+        return Vec::new();
     };
-    (join(&absorbed, &turned), join(&c, &k_rope))
+    let (c, mut k_rope) = split(&matmul(h, &w.kv_down), latent.kv_rank, a.key_width());
+    rotation.rotate(&mut k_rope, latent.rope_dim);
+    join(&norm(&c, &w.kv_norm, latent), &k_rope, latent)
+}
+
+/// [latent | rotated] of each row and head.
+fn join(latents: &[f32], turned: &[f32], latent: Latent) -> Vec<f32> {
+    let rows = latents
+        .chunks_exact(latent.kv_rank)
+        .zip(turned.chunks_exact(latent.rope_dim));
+    rows.flat_map(|(a, b)| [a, b].concat()).collect()
 }
 
 /// Sums of latents, [n, n_heads * kv_rank], to values, [n, n_heads * v_dim].

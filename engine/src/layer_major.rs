@@ -118,9 +118,13 @@ impl LayerMajor {
                         forward::layer(model, index, x, spans, rows, &mut angles, reader)?;
                     }
                     Hidden::Away(extent) => {
-                        let mut x = extent.get()?;
+                        let (mut x, n) = (extent.get()?, rows.len() * spec.dim);
                         forward::layer(model, index, &mut x, spans, rows, &mut angles, reader)?;
-                        extent.put(&x)?;
+                        match x.len() == n {
+                            true => extent.put(&x)?,
+                            // What is left behind the last layer.
+                            false => *hidden = put(x)?,
+                        }
                     }
                 }
             }

@@ -194,6 +194,14 @@ impl LayerWeights {
         (dense, routed)
     }
 
+    /// The dense matrices that make what is cached.
+    pub(crate) fn cached_matrices(&self) -> Vec<&Weight> {
+        match &self.kv {
+            KeysValues::Grouped { k, v } => vec![k, v],
+            KeysValues::Latent(latent) => vec![&latent.kv_down],
+        }
+    }
+
     /// Bytes of its matrices as stored; those that lie in one another (gate and up, the heads of a latent) once.
     pub fn stored_bytes(&self) -> u64 {
         let (dense, routed) = self.matrices();

@@ -316,3 +316,35 @@ fn chunked_layers_keep_no_more_than_they_need() {
         tree.bytes()
     );
 }
+
+/// The last layer computes what is wanted only: the same logits, whatever else is asked for.
+#[test]
+fn what_is_not_wanted_changes_nothing() {
+    let parallel = ("parallel residual", model("cohere2", |_| {}));
+    for (name, model) in variants().into_iter().chain([parallel]) {
+        let (n_vocab, options) = (model.spec.n_vocab, TreeOptions { tile: 40, ..FLAT });
+        let ids = tokens(130, 5, n_vocab);
+        let whole = grown(&model, &ids, 0, [100, 130].into_iter());
+        for (wanted, first) in [
+            (Logits::Last, 129),
+            (Logits::From(25), 125),
+            (Logits::From(0), 100),
+        ] {
+            let mut tree = PromptTree::new(&model, options).unwrap();
+            let (span, mut got) = (tree.root(0), Vec::new());
+            for (tokens, logits) in [(&ids[..100], Logits::None), (&ids[100..], wanted)] {
+                let batch = [Extend {
+                    span,
+                    tokens,
+                    logits,
+                }];
+                tree.extend(&batch, &mut |row| got.push((row.pos, row.logits.to_vec())))
+                    .unwrap();
+            }
+            let positions: Vec<_> = got.iter().map(|(pos, _)| *pos).collect();
+            assert_eq!(positions, (first..130).collect::<Vec<_>>(), "{name}");
+            let got: Vec<f32> = got.into_iter().flat_map(|(_, logits)| logits).collect();
+            assert!(got == whole[first * n_vocab..], "{name}: {wanted:?}");
+        }
+    }
+}

@@ -49,7 +49,11 @@ fn walk(model: &Model, mut tree: PromptTree<'_>, steps: &[Step]) -> Vec<f32> {
                     .map(|(span, tokens)| Extend {
                         span: *span,
                         tokens,
-                        logits: Logits::All,
+                        logits: match tokens.len() % 3 {
+                            0 => Logits::None,
+                            1 => Logits::Last,
+                            _ => Logits::All,
+                        },
                     })
                     .collect();
                 tree.extend(&batch, &mut |row| out.extend_from_slice(row.logits))
