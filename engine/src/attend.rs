@@ -21,7 +21,11 @@ const ATTEND_ROWS: usize = 192;
 /// Most query heads of one key-value head that do.
 const ATTEND_HEADS: usize = 16;
 
-/// Writes the tile's keys and values, [n, n_kv_heads * width] each, into the caches; v may be empty.
+/// Floats that one thread had better write than call the others.
+const APPEND_ALONE: usize = 1 << 15;
+
+/// Writes the tile's keys and values, [n, n_kv_heads * width] each, into the caches; v may be empty. Blocks are shared out:
+/// the system clears the memory of new ones.
 pub(crate) fn append(
     index: usize,
     layer: &LayerSpec,
@@ -32,22 +36,47 @@ pub(crate) fn append(
 ) {
     let n_heads = layer.attention.n_kv_heads;
     let [k_width, v_width] = [k, v].map(|x| x.len() / rows.len());
-    for (i, row) in rows.iter().enumerate() {
-        let Some(span) = spans
-            .get_mut(&row.span)
-            .filter(|s| s.writes(layer.mask, row.pos))
-        else {
+    let mut first = 0;
+    let runs = rows.chunk_by(|a, b| a.span == b.span).map(|run| {
+        first += run.len();
+        (run[0].span, first - run.len()..first)
+    });
+    let runs: BTreeMap<SpanId, Range<usize>> = runs.collect();
+    // Where a block is, and the rows that it takes.
+    let mut tasks = Vec::new();
+    for (id, span) in spans.iter_mut() {
+        let Some(run) = runs.get(id) else { continue };
+        let written = run.clone().find(|&i| span.writes(layer.mask, rows[i].pos));
+        let Some(run) = written.map(|first| first..run.end) else {
             continue;
         };
-        let block = span.layers[index].block_mut(row.pos, k_width, v_width);
-        let slot = row.pos % kernels::KV_BLOCK;
+        let positions = rows[run.start].pos..rows[run.end - 1].pos + 1;
+        let (from, slots) = span.layers[index].slots_mut(&positions);
+        tasks.extend(slots.iter_mut().enumerate().map(|(i, slot)| {
+            let of = (from + i) * kernels::KV_BLOCK;
+            let of = of.max(positions.start)..(of + kernels::KV_BLOCK).min(positions.end);
+            let at = run.start + of.start - positions.start;
+            (Mutex::new(slot), at..at + of.len())
+        }));
+    }
+    let write = |i: usize| {
+        let (slot, of) = &tasks[i];
+        let mut slot = slot.lock().unwrap_or_else(PoisonError::into_inner);
+        let block = slot.block_mut(k_width, v_width);
         for (x, width, to) in [(k, k_width, &mut block.k), (v, v_width, &mut block.v)] {
             let hd = width / n_heads;
-            for head in 0..n_heads {
-                let at = (head * kernels::KV_BLOCK + slot) * hd;
-                to[at..at + hd].copy_from_slice(&x[i * width + head * hd..][..hd]);
+            for i in of.clone() {
+                let slot = rows[i].pos % kernels::KV_BLOCK;
+                for head in 0..n_heads {
+                    let at = (head * kernels::KV_BLOCK + slot) * hd;
+                    to[at..at + hd].copy_from_slice(&x[i * width + head * hd..][..hd]);
+                }
             }
         }
+    };
+    match k.len() + v.len() < APPEND_ALONE {
+        true => (0..tasks.len()).for_each(write),
+        false => team::for_each(tasks.len(), write),
     }
 }
 

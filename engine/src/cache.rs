@@ -24,13 +24,14 @@ pub struct Block {
 }
 
 /// A block's place in the scratch file.
-struct Home {
+pub struct Home {
     k: Extent,
     v: Extent,
 }
 
+/// Where a layer has one of its blocks.
 #[derive(Clone, Default)]
-enum Slot {
+pub enum Slot {
     /// Never written, or dropped.
     #[default]
     Empty,
@@ -53,6 +54,27 @@ pub struct Stored(HashMap<*const Block, (Arc<Block>, Arc<Home>)>);
 #[derive(Default)]
 pub struct Loaded(HashMap<*const Home, Arc<Block>>);
 
+impl Slot {
+    /// The block, made if there is none and copied if it is shared; widths are of all key-value heads.
+    pub fn block_mut(&mut self, k_width: usize, v_width: usize) -> &mut Block {
+        if matches!(self, Self::Empty) {
+            *self = Self::Held(Arc::new(Block {
+                k: vec![0.0; KV_BLOCK * k_width],
+                v: vec![0.0; KV_BLOCK * v_width],
+                home: None,
+            }));
+        }
+        let Self::Held(block) = self else {
+            unreachable!("a layer is loaded before it is worked on");
+        };
+        let block = Arc::make_mut(block);
+        if let Some((_, same)) = &mut block.home {
+            *same = false;
+        }
+        block
+    }
+}
+
 impl LayerCache {
     /// An empty cache of a sequence that starts at `pos`.
     pub fn new(pos: usize) -> Self {
@@ -62,28 +84,14 @@ impl LayerCache {
         }
     }
 
-    /// The block of `pos`, made if there is none and copied if it is shared; widths are of all key-value heads.
-    pub fn block_mut(&mut self, pos: usize, k_width: usize, v_width: usize) -> &mut Block {
-        let i = pos / KV_BLOCK - self.first;
-        if self.blocks.len() <= i {
-            self.blocks.resize(i + 1, Slot::Empty);
+    /// The places of the blocks of `positions`, and the absolute index of the first.
+    pub fn slots_mut(&mut self, positions: &Range<usize>) -> (usize, &mut [Slot]) {
+        let indices = Self::indices(positions);
+        let (from, to) = (indices.start - self.first, indices.end - self.first);
+        if self.blocks.len() < to {
+            self.blocks.resize(to, Slot::Empty);
         }
-        let slot = &mut self.blocks[i];
-        if matches!(slot, Slot::Empty) {
-            *slot = Slot::Held(Arc::new(Block {
-                k: vec![0.0; KV_BLOCK * k_width],
-                v: vec![0.0; KV_BLOCK * v_width],
-                home: None,
-            }));
-        }
-        let Slot::Held(block) = slot else {
-            unreachable!("a layer is loaded before it is worked on");
-        };
-        let block = Arc::make_mut(block);
-        if let Some((_, same)) = &mut block.home {
-            *same = false;
-        }
-        block
+        (indices.start, &mut self.blocks[from..to])
     }
 
     /// The blocks of `positions`, in order, and the absolute index of the first.
