@@ -67,7 +67,7 @@ impl TreeOptions {
     pub fn of(model: &Model, threads: usize) -> Self {
         let mut layers = model.spec.layers.iter();
         let parts = layers.any(|layer| matches!(layer.ffn, Ffn::Moe(_)));
-        let tile = if parts { 1024 } else { 512 };
+        let tile = if parts { 2048 } else { 512 };
         Self { threads, tile }
     }
 }

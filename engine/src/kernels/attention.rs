@@ -53,7 +53,7 @@ pub struct Scores {
 pub struct Scratch {
     /// A block's keys, [head_dim, 64].
     keys: Buffer,
-    /// [n, 64]
+    /// Of rows that take the steps together, [rows, 64].
     scores: Buffer,
     rows: Vec<Row>,
     seeing: Vec<usize>,
@@ -156,7 +156,7 @@ impl Kernel for Attend<'_, '_> {
         let n = visible.len();
         let (head_dim, v_dim) = (q.len() / n, out.len() / n);
         let keys = scratch.keys.room(head_dim * KV_BLOCK).as_mut_ptr();
-        let logits = scratch.scores.room(n * KV_BLOCK);
+        let logits = scratch.scores.room(TOGETHER * KV_BLOCK).as_mut_ptr();
         let rows = &mut scratch.rows;
         rows.clear();
         rows.resize_with(n, || Row {
@@ -197,25 +197,31 @@ impl Kernel for Attend<'_, '_> {
                 for seeing in scratch.seeing.chunks(TOGETHER) {
                     let tiles = (0..seeing.len().div_ceil(V::TOKENS)).map(|i| {
                         let (first, len) = tile(i, seeing.len(), V::TOKENS);
-                        &seeing[first..first + len]
+                        (&seeing[first..first + len], logits.add(first * KV_BLOCK))
                     });
-                    for which in tiles.clone() {
+                    for (which, logits) in tiles.clone() {
                         for at in (all.start / columns * columns..all.end).step_by(columns) {
                             let keys = keys.add(at).cast_const();
                             with_tokens!(
                                 which.len(),
-                                score::<V>(which, q, head_dim, keys, logits.as_mut_ptr().add(at))
+                                score::<V>(
+                                    which,
+                                    (q, head_dim),
+                                    scores.scale,
+                                    keys,
+                                    logits.add(at)
+                                )
                             );
                         }
                     }
-                    weigh::<V>(rows, seeing, scores, logits.as_mut_ptr());
-                    for which in tiles {
+                    weigh::<V>(rows, seeing, scores.softcap, logits);
+                    for (which, logits) in tiles {
                         let values = Values {
                             v,
                             v_dim,
                             stride: kv.v_stride,
                             rows,
-                            logits,
+                            weights: logits.cast_const(),
                             out: out.as_mut_ptr(),
                         };
                         with_tokens!(which.len(), add_values::<V>(&values, which));

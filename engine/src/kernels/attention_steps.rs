@@ -7,8 +7,7 @@
 use std::ops::Range;
 
 use super::KV_BLOCK;
-use super::attention::Scores;
-use super::math::{exp, exp_real, tanh_real};
+use super::math::{exp, exp_to_one, tanh_real};
 use super::simd::{GROUP, Simd};
 
 /// A query row's softmax so far.
@@ -66,15 +65,15 @@ pub(super) unsafe fn transpose<V: Simd>(
     }
 }
 
-/// Products of N queries with as many keys as `GROUP` vectors hold, to their columns of `out`, [n, 64].
+/// Products of N queries with as many keys as `GROUP` vectors hold, times `scale`, to their columns of `out`, [N, 64].
 ///
 /// # Safety
 /// Needs the instruction set of V; `which` are N rows of q, [n, head_dim]; `keys` and `out` start at the columns.
 #[inline(always)]
 pub(super) unsafe fn score<V: Simd, const N: usize>(
     which: &[usize],
-    q: &[f32],
-    head_dim: usize,
+    (q, head_dim): (&[f32], usize),
+    scale: f32,
     keys: *const f32,
     out: *mut f32,
 ) {
@@ -86,9 +85,11 @@ pub(super) unsafe fn score<V: Simd, const N: usize>(
         }
         let mut acc = [[V::splat(0.0); GROUP]; N];
         add_products(&mut acc, &queries, 0..head_dim, keys, KV_BLOCK);
+        let scale = V::splat(scale);
         for t in 0..N {
             for m in 0..GROUP {
-                acc[t][m].store(out.add(which[t] * KV_BLOCK + m * V::LANES));
+                let at = out.add(t * KV_BLOCK + m * V::LANES);
+                acc[t][m].mul(scale).store(at);
             }
         }
     }
@@ -128,33 +129,30 @@ unsafe fn add_products<V: Simd, const N: usize, const M: usize>(
     *acc = sums;
 }
 
-/// Products of rows with a block's keys, in `logits` [n, 64], to the weights of its values; the rows' states move on.
+/// Scores of rows and a block's keys, in `logits` [rows of which, 64], to the weights of its values; the rows' states move
+/// on.
 ///
 /// The greatest score of every row first, then the exponentials: one row alone would wait for its own sums.
 ///
 /// # Safety
-/// Needs the instruction set of V; `which` are rows of `rows`, and `logits` holds a block for each of those.
+/// Needs the instruction set of V; `which` are rows of `rows`.
 #[inline(always)]
 pub(super) unsafe fn weigh<V: Simd>(
     rows: &mut [Row],
     which: &[usize],
-    scores: &Scores,
+    softcap: Option<f32>,
     logits: *mut f32,
 ) {
     let vectors = KV_BLOCK / V::LANES;
     // SAFETY: the caller's.
     unsafe {
-        for &r in which {
-            let (row, s) = (&mut rows[r], logits.add(r * KV_BLOCK));
-            let scale = V::splat(scores.scale);
-            for i in 0..vectors {
-                let at = s.add(i * V::LANES);
-                let mut v = V::load(at).mul(scale);
-                if let Some(cap) = scores.softcap {
-                    let cap = V::splat(cap);
-                    v = cap.mul(tanh_real(v.div(cap)));
+        for (i, &r) in which.iter().enumerate() {
+            let (row, s) = (&mut rows[r], logits.add(i * KV_BLOCK));
+            if let Some(cap) = softcap.map(|cap| V::splat(cap)) {
+                for i in 0..vectors {
+                    let at = s.add(i * V::LANES);
+                    cap.mul(tanh_real(V::load(at).div(cap))).store(at);
                 }
-                v.store(at);
             }
             if row.seen != (0..KV_BLOCK) {
                 let s = std::slice::from_raw_parts_mut(s, KV_BLOCK);
@@ -173,13 +171,13 @@ pub(super) unsafe fn weigh<V: Simd>(
             };
             row.max = max;
         }
-        for &r in which {
-            let (row, s) = (&mut rows[r], logits.add(r * KV_BLOCK));
+        for (i, &r) in which.iter().enumerate() {
+            let (row, s) = (&mut rows[r], logits.add(i * KV_BLOCK));
             let max = V::splat(row.max);
             let mut sums = [V::splat(0.0); 2];
             for i in 0..vectors {
                 let at = s.add(i * V::LANES);
-                let p = exp_real(V::load(at).sub(max));
+                let p = exp_to_one(V::load(at).sub(max));
                 p.store(at);
                 let sum = &mut sums[i % (16 / V::LANES)];
                 *sum = sum.add(p);
@@ -196,8 +194,8 @@ pub(super) struct Values<'a> {
     pub(super) v_dim: usize,
     pub(super) stride: usize,
     pub(super) rows: &'a [Row],
-    /// The weights, [n, 64].
-    pub(super) logits: &'a [f32],
+    /// The weights of the N rows, [N, 64].
+    pub(super) weights: *const f32,
     /// [n, v_dim]
     pub(super) out: *mut f32,
 }
@@ -220,13 +218,13 @@ pub(super) unsafe fn add_values<V: Simd, const N: usize>(values: &Values<'_>, wh
             at += V::LANES;
         }
         for i in at..values.v_dim {
-            for &r in which {
+            for (t, &r) in which.iter().enumerate() {
                 let row = &values.rows[r];
                 let out = values.out.add(r * values.v_dim + i);
                 let mut acc = *out * row.keep;
                 for p in row.seen.clone() {
-                    acc = values.logits[r * KV_BLOCK + p]
-                        .mul_add(values.v[p * values.stride + i], acc);
+                    let weight = *values.weights.add(t * KV_BLOCK + p);
+                    acc = weight.mul_add(values.v[p * values.stride + i], acc);
                 }
                 *out = acc;
             }
@@ -245,14 +243,14 @@ unsafe fn add_columns<V: Simd, const N: usize, const M: usize>(
     at: usize,
 ) {
     let mut seen: [Range<usize>; N] = std::array::from_fn(|_| 0..0);
-    let mut weights = [values.logits.as_ptr(); N];
-    // SAFETY: rows of `out`, `logits` and `v`, and columns inside of them.
+    let mut weights = [values.weights; N];
+    // SAFETY: rows of `out`, `weights` and `v`, and columns inside of them.
     unsafe {
         let mut acc = [[V::splat(0.0); M]; N];
         for t in 0..N {
             let row = &values.rows[which[t]];
             seen[t] = row.seen.clone();
-            weights[t] = values.logits.as_ptr().add(which[t] * KV_BLOCK);
+            weights[t] = values.weights.add(t * KV_BLOCK);
             let keep = V::splat(row.keep);
             for m in 0..M {
                 let out = values.out.add(which[t] * values.v_dim + at + m * V::LANES);
