@@ -208,6 +208,26 @@ impl Seen {
         of_engines.fold(EXACT, f64::max)
     }
 
+    /// The largest deviation of one number from hypothesis `h`, nats: of those that the one or the other has for probable.
+    pub fn jump(&self, h: usize) -> f64 {
+        largest(self.x.iter().zip(&self.mu[h]))
+    }
+
+    /// The same of the honest engine whose largest is greatest.
+    pub fn honest_jump(&self) -> f64 {
+        let of_engine = |deviations: &Vec<f64>| {
+            let sound = self.mu[0].iter();
+            let of: Vec<f64> = sound.zip(deviations).map(|(mu, e)| mu + e).collect();
+            largest(of.iter().zip(&self.mu[0]))
+        };
+        self.honest.iter().map(of_engine).fold(0.0, f64::max)
+    }
+
+    /// The same of hypothesis `h` from sound.
+    pub fn jump_of_effect(&self, h: usize) -> f64 {
+        largest(self.mu[h].iter().zip(&self.mu[0]))
+    }
+
     /// How far hypothesis `h` is from sound.
     pub fn effect(&self, h: usize) -> f64 {
         let rows = self.mu[h].iter().zip(&self.mu[0]).zip(&self.sigma);
@@ -323,8 +343,18 @@ fn scale(values: &[f64]) -> f64 {
     scale
 }
 
+/// Probability of a token from which on its number alone may speak: those of less are less exact.
+const PROBABLE: f64 = 0.05;
+
 /// Deviations beyond this many scales count as this many.
 const FAR: f64 = 30.0;
+
+/// The largest difference of two log probabilities of which one is of something probable.
+fn largest<'a>(pairs: impl Iterator<Item = (&'a f64, &'a f64)>) -> f64 {
+    let probable = pairs.filter(|(a, b)| a.max(**b) >= PROBABLE.ln());
+    let sizes = probable.map(|(a, b)| (a - b).abs());
+    sizes.filter(|v| v.is_finite()).fold(0.0, f64::max)
+}
 
 fn mean_size(values: impl Iterator<Item = f64>) -> f64 {
     let (mut sum, mut n) = (0.0, 0.0_f64);
@@ -430,6 +460,20 @@ mod tests {
         let far = seen(0, 0.3, 3);
         assert!(far.distance(0) > 5.0 * far.honest_distance());
         assert!(far.divergence(0) > 100.0 * honest.divergence(0));
+    }
+
+    #[test]
+    fn a_jump_is_of_what_is_probable() {
+        let mut seen = seen(0, 1e-3, 3);
+        let (sound, jump) = (seen.mu[0].clone(), seen.jump(0));
+        assert!(jump < 2.0 * seen.honest_jump(), "{jump}");
+        let likely = (0..400).find(|&i| sound[i] > -0.5).unwrap_or(0);
+        seen.x[likely] = -9.0;
+        assert!((seen.jump(0) - (9.0 + sound[likely])).abs() < 1e-12);
+        // Improbable before and after.
+        seen.x[likely] = sound[likely];
+        (seen.x[0], seen.mu[0][0]) = (-12.0, -5.0);
+        assert!((seen.jump(0) - jump).abs() < 1e-12);
     }
 
     #[test]

@@ -13,8 +13,12 @@ use crate::backend::sample::log_sum_exp;
 const SHARES: [f64; 3] = [0.25, 0.5, 0.75];
 /// Part of the bet that is on something that nobody has thought of.
 const SURPRISE: f64 = 0.2;
+/// .. on single numbers that no honest engine would have so wrong ..
+const JUMPS: f64 = 0.05;
 /// .. and on mixtures.
 const MIXTURES: f64 = 0.1;
+/// Share of requests, at most, in which an honest engine has a number that is further off than one may be.
+const HONEST_JUMPS: f64 = 0.02;
 /// Exponent of the calibrator that makes an e-value of a p-value.
 const KAPPA: f64 = 0.3;
 
@@ -33,6 +37,8 @@ pub struct Process {
     mixed: Vec<Vec<[f64; SHARES.len()]>>,
     /// Per request and hypothesis: log of the e-value of being too far from it.
     surprise: Vec<Vec<f64>>,
+    /// The same of having a single number too far from it.
+    jumps: Vec<Vec<f64>>,
     /// Logs of the largest worth that the bet against each hypothesis had.
     peak: Vec<f64>,
     /// The same after each request.
@@ -54,6 +60,20 @@ fn explained(far: &[f64], left: &[f64], h: usize) -> bool {
     far[0] <= 0.0 || left[h] <= LEFT
 }
 
+/// Log of the e-value of a p-value.
+fn calibrated(p: f64) -> f64 {
+    KAPPA.ln() + (KAPPA - 1.0) * p.max(1e-300).ln()
+}
+
+/// Log of the e-value of a jump, which honest engines have rarely: half of it is on requests that have one.
+fn rare(jump: f64) -> f64 {
+    let p = match jump > 0.0 {
+        true => HONEST_JUMPS * 2.0 * tail(jump / SPREAD),
+        false => 1.0,
+    };
+    (0.5 + 0.5 * calibrated(p).exp()).ln()
+}
+
 impl Process {
     /// Before the first request, against so many hypotheses.
     pub fn new(hypotheses: usize) -> Self {
@@ -61,6 +81,7 @@ impl Process {
             ratios: Vec::new(),
             mixed: vec![vec![[0.0; SHARES.len()]; hypotheses]; hypotheses],
             surprise: Vec::new(),
+            jumps: Vec::new(),
             peak: vec![0.0; hypotheses],
             history: Vec::new(),
             far: Vec::new(),
@@ -73,16 +94,15 @@ impl Process {
 
     /// Takes a request's evidence.
     pub fn take(&mut self, evidence: Evidence) {
-        let surprise = |far: &f64| {
-            let p = tail(far / SPREAD).max(1e-300);
-            KAPPA.ln() + (KAPPA - 1.0) * p.ln()
-        };
-        let none = vec![0.0; self.peak.len()];
-        let surprise = evidence
-            .far
-            .as_ref()
-            .map(|far| far.iter().map(surprise).collect());
-        self.surprise.push(surprise.unwrap_or(none));
+        let none = || vec![0.0; self.peak.len()];
+        let surprise = |far: &f64| calibrated(tail(far / SPREAD));
+        let all = evidence.far.as_ref();
+        self.surprise
+            .push(all.map_or_else(none, |far| far.iter().map(surprise).collect()));
+        self.jumps.push(match &evidence.jump[..] {
+            [] => none(),
+            jumps => jumps.iter().map(|jump| rare(*jump)).collect(),
+        });
         let r = &evidence.ratios;
         for (h, of_h) in self.mixed.iter_mut().enumerate() {
             for (f, of_f) in of_h.iter_mut().enumerate() {
@@ -111,8 +131,9 @@ impl Process {
     /// Log of what the bet against `h` is worth now.
     fn worth(&self, h: usize) -> f64 {
         let others = (self.peak.len() - 1).max(1) as f64;
-        let mut parts = vec![SURPRISE.ln() + self.surprise.iter().map(|r| r[h]).sum::<f64>()];
-        let pure = ((1.0 - SURPRISE - MIXTURES) / others).ln();
+        let surprise = self.surprise.iter().map(|r| r[h]).sum::<f64>();
+        let mut parts = vec![SURPRISE.ln() + surprise, JUMPS.ln() + self.jumped(h)];
+        let pure = ((1.0 - SURPRISE - JUMPS - MIXTURES) / others).ln();
         let mixed = (MIXTURES / (others * SHARES.len() as f64)).ln();
         let all = 0..self.peak.len();
         parts.extend(all.filter(|g| *g != h).map(|g| pure + self.ratio(g, h)));
@@ -120,6 +141,16 @@ impl Process {
         let mixtures = self.mixed[h].iter().skip(1).flatten();
         parts.extend(mixtures.map(|log| mixed + log));
         log_sum_exp(&parts)
+    }
+
+    /// Log of the e-value of single numbers that are too far from `h`, over all requests.
+    pub fn jumped(&self, h: usize) -> f64 {
+        self.jumps.iter().map(|r| r[h]).sum()
+    }
+
+    /// Whether any request had one that is too far from sound.
+    pub fn jumps(&self) -> bool {
+        self.jumps.iter().any(|r| r[0] > 0.0)
     }
 
     /// Log of the ratio of g to h over all requests.

@@ -15,6 +15,10 @@ const SPELLED: f64 = 2.0;
 /// Scale of the logarithm of an honest distance: one engine's, from text to text, is 0.1 for prompts and 0.25 for answers.
 pub(super) const SPREAD: f64 = 0.25;
 
+/// A single number that an honest engine may have wrong by so much, nats, whatever was measured: a route to another expert, a token
+/// at the edge of what is told.
+const JUMP: f64 = 0.5;
+
 /// What a fault leaves of the deviation from sound, at most, to explain it. Where it has led the model astray honest engines are far from each
 /// other, and something else that is as far astray may be among them by its distance alone.
 pub(super) const LEFT: f64 = 2.0 / 3.0;
@@ -42,6 +46,9 @@ pub struct Evidence {
     pub ratios: Vec<Vec<f64>>,
     /// Of each hypothesis: log of the distance from it in distances that are honest.
     pub far: Option<Vec<f64>>,
+    /// Of sound and of roundings: log of the largest deviation of a single number in largest ones of honest engines; of other hypotheses
+    /// nothing is said (minus infinity).
+    pub jump: Vec<f64>,
     /// Of each hypothesis, where there is `far`: the share of the deviation from sound that it leaves; 0 where it leaves no more than an
     /// honest engine deviates from sound, and of one that rounds, as other programs round to other numbers.
     pub left: Vec<f64>,
@@ -119,6 +126,17 @@ impl Evidence {
                 far
             }
         });
+        let honest_jump = UNKNOWN * seen.honest_jump().max(JUMP);
+        let jump = (0..n).map(|h| {
+            let own = match h {
+                0 => honest_jump,
+                _ if table.hypotheses[h].rounds() => {
+                    honest_jump.max(SPELLED * seen.jump_of_effect(h))
+                }
+                _ => f64::INFINITY,
+            };
+            (seen.jump(h) / own).ln()
+        });
         let left = |h: usize| match distances[h] {
             own if own <= honest => 0.0,
             own => own / distance.max(1e-9),
@@ -139,6 +157,7 @@ impl Evidence {
         });
         Self {
             far: Some(far.collect()),
+            jump: jump.collect(),
             left: left.collect(),
             direction,
             divergence: Some(seen.divergence(0)),
@@ -158,6 +177,7 @@ impl Evidence {
         Self {
             ratios: all().map(row).collect(),
             far: Some(far.collect()),
+            jump: Vec::new(),
             left: likelihood.others.iter().map(left).collect(),
             direction: all().map(|g| likelihood.ratio(g, 0)).collect(),
             divergence: None,

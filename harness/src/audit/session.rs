@@ -7,7 +7,7 @@ use crate::audit::plan::{Noise, Plan};
 use crate::audit::process::Process;
 use crate::audit::request::Evidence;
 use crate::audit::table::Table;
-use crate::audit::verdict::{State, Terms, Verdict};
+use crate::audit::verdict::{Kind, State, Terms, Verdict};
 
 /// What may be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -165,6 +165,16 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// The probe that comes furthest into the context, of those that the budget has or had room for, if it was not put: some faults
+    /// are at the end only.
+    fn furthest(&self) -> Option<usize> {
+        let room = |p: &usize| self.tokens + self.plan.cost(*p) <= self.budget.tokens;
+        let had = self.probes.iter().copied();
+        let had = had.filter(|p| self.put.contains(p) || room(p));
+        let furthest = had.max_by_key(|p| self.plan.cost(*p));
+        furthest.filter(|p| !self.put.contains(p))
+    }
+
     /// What was told of the longest probe.
     pub fn longest(&self) -> Option<(usize, &Observation)> {
         let tokens = |o: &&(usize, Observation)| self.table.probes[o.0].ids.len();
@@ -176,6 +186,10 @@ impl<'a> Session<'a> {
     pub fn step(&self) -> Step {
         let next = self.next();
         match (self.state(next.is_none()).verdict(), next) {
+            (Some(verdict), Some(_)) if verdict.verdict == Kind::Same => match self.furthest() {
+                Some(probe) => Step::Put(probe),
+                None => Step::Done(Box::new(verdict)),
+            },
             (Some(verdict), _) => Step::Done(Box::new(verdict)),
             (None, Some(probe)) => Step::Put(probe),
             (None, None) => Step::Done(Box::new(self.undecided())),

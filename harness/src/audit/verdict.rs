@@ -161,11 +161,15 @@ impl State<'_> {
                 false => self.hopeful[*h] || leans(*h) > LEANS,
                 true => self.decidable[*h] || leans(*h) > LEANS_MUCH,
             });
+            let jumps = match self.spent {
+                false => self.process.jumps(),
+                true => self.process.jumped(0) / bound > LEANS_MUCH,
+            };
             let near = match self.process.divergence() {
                 Some((_, most)) => most < self.terms.margin,
                 None => !self.numbers,
             };
-            if !open && near && self.process.requests() >= LEAST {
+            if !open && !jumps && near && self.process.requests() >= LEAST {
                 return Some(self.told(Kind::Same, &[]));
             }
             return self.spent.then(|| self.undecided());
@@ -306,6 +310,7 @@ mod tests {
                 .collect(),
             left: far.map(|f| (f - far[0]).exp()).to_vec(),
             far: Some(far.to_vec()),
+            jump: Vec::new(),
             direction: favour.map(|g| g - favour[0]).to_vec(),
             divergence: Some(1e-4),
         }
@@ -353,6 +358,25 @@ mod tests {
         );
         // One request is none.
         assert!(judged(&[request([20.0, 0.0, 0.0, 0.0], NEAR)], ALL, false).is_none());
+    }
+
+    /// Near in all but one number, again and again: not the model; once, of eight: still the same.
+    #[test]
+    fn single_numbers_that_no_honest_engine_has_so_wrong_are_something_else() {
+        let with = |jump: f64| Evidence {
+            jump: vec![jump, f64::NEG_INFINITY, f64::NEG_INFINITY, jump],
+            ..request([4.0, 0.0, 0.0, 0.0], NEAR)
+        };
+        let (none, one) = (with(-1.0), with(1.3));
+        let kind = |requests: &[Evidence], spent| judged(requests, ALL, spent).map(|v| v.verdict);
+        assert_eq!(kind(&vec![none.clone(); 4], false), Some(Kind::Same));
+        // It is reason to ask on.
+        let once = [&vec![none.clone(); 3][..], std::slice::from_ref(&one)].concat();
+        assert_eq!(kind(&once, false), None);
+        let once = [&once[..], &vec![none.clone(); 4]].concat();
+        assert_eq!(kind(&once, true), Some(Kind::Same));
+        let often = [vec![none; 5], vec![one; 3]].concat();
+        assert_eq!(kind(&often, true), Some(Kind::Other));
     }
 
     #[test]
