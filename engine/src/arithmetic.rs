@@ -23,8 +23,11 @@ impl Flop {
 }
 
 impl Model {
-    /// The operations of a prompt of `n` tokens, at least one, read at once, with the logits of its last.
+    /// The operations of a prompt of `n` tokens, read at once, with the logits of its last.
     pub fn prompt_flop(&self, n: usize) -> Flop {
+        if n == 0 {
+            return Flop::default();
+        }
         let mut flop = Flop {
             matrices: of([&self.weights.head]),
             ..Flop::default()

@@ -7,7 +7,7 @@
 use std::ops::Range;
 
 use super::KV_BLOCK;
-use super::math::{exp, exp_to_one, tanh_real};
+use super::math::{exp, exp_bounded, tanh_real};
 use super::simd::{GROUP, Simd};
 
 /// A query row's softmax so far.
@@ -177,7 +177,7 @@ pub(super) unsafe fn weigh<V: Simd>(
             let mut sums = [V::splat(0.0); 2];
             for i in 0..vectors {
                 let at = s.add(i * V::LANES);
-                let p = exp_to_one(V::load(at).sub(max));
+                let p = exp_bounded(V::load(at).sub(max));
                 p.store(at);
                 let sum = &mut sums[i % (16 / V::LANES)];
                 *sum = sum.add(p);

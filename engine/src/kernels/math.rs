@@ -64,7 +64,7 @@ pub fn ln(x: f64) -> f64 {
 #[inline(always)]
 pub(super) unsafe fn exp_real<V: Real>(x: V) -> V {
     // SAFETY: the caller has the instruction set.
-    unsafe { exp_to_one(V::splat(89.0).min(x)) }
+    unsafe { exp_bounded(V::splat(89.0).min(x)) }
 }
 
 /// [`exp_real`] of what is at most 89, or NaN.
@@ -72,7 +72,7 @@ pub(super) unsafe fn exp_real<V: Real>(x: V) -> V {
 /// # Safety
 /// Needs the instruction set of V.
 #[inline(always)]
-pub(super) unsafe fn exp_to_one<V: Real>(x: V) -> V {
+pub(super) unsafe fn exp_bounded<V: Real>(x: V) -> V {
     // x = n ln 2 + r with |r| <= ln 2 / 2; ln 2 in two parts, so that r is exact to f32.
     const LN2_HI: f32 = 0.693_145_75;
     const LN2_LO: f32 = 1.428_606_8e-6;

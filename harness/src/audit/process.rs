@@ -148,9 +148,9 @@ impl Process {
         self.jumps.iter().map(|r| r[h]).sum()
     }
 
-    /// Whether any request had one that is too far from sound.
-    pub fn jumps(&self) -> bool {
-        self.jumps.iter().any(|r| r[0] > 0.0)
+    /// Requests that had one too far from sound.
+    pub fn jumps(&self) -> usize {
+        self.jumps.iter().filter(|r| r[0] > 0.0).count()
     }
 
     /// Log of the ratio of g to h over all requests.

@@ -162,7 +162,7 @@ impl State<'_> {
                 true => self.decidable[*h] || leans(*h) > LEANS_MUCH,
             });
             let jumps = match self.spent {
-                false => self.process.jumps(),
+                false => self.process.jumps() > 0,
                 true => self.process.jumped(0) / bound > LEANS_MUCH,
             };
             let near = match self.process.divergence() {

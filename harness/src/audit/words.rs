@@ -113,8 +113,19 @@ impl Audit<'_> {
                 }
             }
             Kind::Other => {
-                "not the same: something outside of the catalogue, another model among them"
-                    .to_owned()
+                let process = &self.session.process;
+                match process.jumps() {
+                    // Near but for these.
+                    jumps if jumps > 0 && process.fits(0) => format!(
+                        "not the same: in {jumps} of {} requests single numbers are far off and the rest is as it should be, as where \
+                         what was read is dropped within an answer",
+                        process.requests()
+                    ),
+                    _ => {
+                        "not the same: something outside of the catalogue, another model among them"
+                            .to_owned()
+                    }
+                }
             }
             Kind::Undecided => "not enough evidence within the budget".to_owned(),
         }

@@ -42,6 +42,9 @@ pub struct Read {
     pub seconds: f64,
 }
 
+/// Most tokens that pass a layer together where memory is short: more keep prompts out.
+const TILE: usize = 1024;
+
 impl Local {
     /// A backend of a model; `stop` are the tokens that end an answer. How fast it is, is assumed.
     pub fn new(
@@ -74,6 +77,10 @@ impl Local {
     /// # Errors
     /// Not even one layer at a time fits.
     pub fn within(mut self, memory: u64, scratch: &Path) -> Result<Self> {
+        let tile = self.options.tile;
+        if self.model.weight_bytes() + activation_bytes(&self.model, tile) > memory {
+            self.options.tile = tile.min(TILE);
+        }
         self.larger = Larger::than(memory, &self.model, scratch, self.options.tile)?;
         Ok(self)
     }
