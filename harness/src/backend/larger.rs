@@ -73,6 +73,11 @@ impl Needs {
     }
 }
 
+/// What has to be in memory where all of a model is, apart from the prompts; `tile` tokens pass a layer together.
+pub fn whole_bytes(model: &Model, tile: usize) -> u64 {
+    model.weight_bytes() + activation_bytes(model, tile) + PROGRAM
+}
+
 /// Activations of a tile: a dozen vectors of the stream's width, three of the widest layer, a few rows of logits.
 pub fn activation_bytes(model: &Model, tile: usize) -> u64 {
     let spec = &model.spec;
@@ -99,8 +104,7 @@ impl Larger {
     /// # Errors
     /// Where not even one layer at a time does, with what needs how much.
     pub fn than(memory: u64, model: &Model, scratch: &Path, tile: usize) -> Result<Option<Self>> {
-        let whole = model.weight_bytes() + activation_bytes(model, tile) + PROGRAM;
-        if whole <= memory {
+        if whole_bytes(model, tile) <= memory {
             return Ok(None);
         }
         let needs = Needs::of(model, tile);

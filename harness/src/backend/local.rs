@@ -8,7 +8,7 @@ use fathom_engine::tokenizer::Tokenizer;
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
 
 use crate::backend::evaluation::{Evaluation, feed, hash_row, short_hash};
-use crate::backend::larger::{Larger, Needs, activation_bytes};
+use crate::backend::larger::{Larger, Needs, activation_bytes, whole_bytes};
 use crate::backend::rate::{self, Rates};
 use crate::backend::sample::argmax;
 use crate::backend::{Backend, Event, Listener, ModelCard, Request, SpeedSample};
@@ -78,7 +78,7 @@ impl Local {
     /// Not even one layer at a time fits.
     pub fn within(mut self, memory: u64, scratch: &Path) -> Result<Self> {
         let tile = self.options.tile;
-        if self.model.weight_bytes() + activation_bytes(&self.model, tile) > memory {
+        if whole_bytes(&self.model, tile) > memory {
             self.options.tile = tile.min(TILE);
         }
         self.larger = Larger::than(memory, &self.model, scratch, self.options.tile)?;
