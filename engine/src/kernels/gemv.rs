@@ -17,7 +17,7 @@ use crate::format::StoredType;
 
 /// Bytes of a group of rows up to which a later group, of so many, is fetched ahead; of longer rows, what comes in the
 /// row.
-pub(super) const NEXT_GROUP: usize = 24 << 10;
+const NEXT_GROUP: usize = 24 << 10;
 const GROUPS_AHEAD: usize = 4;
 const AHEAD: usize = 1 << 10;
 /// Bytes of a cache line.
@@ -89,6 +89,8 @@ unsafe fn products<V: Simd>(
         macro_rules! each {
             ($ty:ident, $values:literal, $unpack:ident, $scales:ident, $parts:literal) => {{
                 let (mut from, mut x, mut first) = (from, x, 0);
+                // Sums of its own: where they are numbered at run time, below, they would lie in memory.
+                let mut sums = acc;
                 let mut next = from[0][0].wrapping_add(GROUPS_AHEAD * GROUP * V::ROWS * row_bytes);
                 let bytes = block_bytes(StoredType::$ty);
                 for _ in 0..blocks {
@@ -114,9 +116,9 @@ unsafe fn products<V: Simd>(
                     }
                     for part in 0..$parts {
                         for m in 0..GROUP {
-                            let mut sum = Sum { acc: acc[m], x };
+                            let mut sum = Sum { acc: sums[m], x };
                             unpack::$unpack::<V>(from[m], &scales[m], part, &mut sum);
-                            acc[m] = sum.acc;
+                            sums[m] = sum.acc;
                         }
                     }
                     for m in 0..GROUP {
@@ -125,6 +127,7 @@ unsafe fn products<V: Simd>(
                     x = x.add($values);
                     first += bytes;
                 }
+                acc = sums;
             }};
         }
         with_type!(w.ty, each, unreachable!("{}: `takes` says no", w.ty));

@@ -9,7 +9,7 @@
 
 use super::super::simd::{Rows, Simd};
 use super::super::unpack::at;
-use super::super::unpack_k::{scales_k4, scales_k6};
+use super::super::unpack_k::scales_k6;
 use crate::format::StoredType;
 
 /// Columns of a strip.
@@ -225,21 +225,28 @@ unsafe fn two_halves<V: Simd>(from: &Places, factors: Factors) {
     }
 }
 
-/// Q4_K and Q5_K: the value is `scale * code - min`.
+/// Q4_K and Q5_K: the value is `scale * code - min`. A block begins with two halves, `d` and `m`, and the eight scales and
+/// minimums of six bits that are multiplied with them (`get_scale_min_k4`).
 #[inline(always)]
 unsafe fn of_k4<V: Simd>(from: &Places, factors: Factors) {
     // SAFETY: above.
     unsafe {
-        let (mut scales, mut mins) = ([V::splat(0.0); 8], [V::splat(0.0); 8]);
-        for j in 0..8 {
-            let (scale, min) = scales_k4::<V>(from[j]);
-            scales[j] = scale;
-            mins[j] = V::splat(0.0).sub(min);
-        }
-        let (scales, mins) = (V::transpose(scales), V::transpose(mins));
-        for strip in 0..8 {
-            scales[strip].store(factors.at(strip, 0));
-            mins[strip].store(factors.at(strip, 1));
+        let [both, a, b, c] = V::load_fours(*from);
+        let (d, m) = (V::halves(both), V::halves(V::shr::<16>(both)));
+        let zero = V::splat(0.0);
+        let (six, four, two) = (V::int(63), V::int(15), V::int(0x30));
+        for i in 0..4 {
+            let n = 8 * i as u32;
+            // Four strips in six bits of a and b; four in nibbles of c, their upper two bits on top of a and b.
+            let scale = V::and(V::shift_down(a, n), six);
+            let min = V::and(V::shift_down(b, n), six);
+            d.mul(V::to_real(scale)).store(factors.at(i, 0));
+            zero.sub(m.mul(V::to_real(min))).store(factors.at(i, 1));
+            let upper = |v: V::Int| V::and(V::shr::<2>(V::shift_down(v, n)), two);
+            let scale = V::or(V::and(V::shift_down(c, n), four), upper(a));
+            let min = V::or(V::and(V::shift_down(c, n + 4), four), upper(b));
+            d.mul(V::to_real(scale)).store(factors.at(4 + i, 0));
+            zero.sub(m.mul(V::to_real(min))).store(factors.at(4 + i, 1));
         }
     }
 }

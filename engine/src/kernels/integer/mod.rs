@@ -155,23 +155,22 @@ fn run<W: Width>(isa: Isa, packed: *const i32, n: usize, cols: usize, jobs: &[Jo
     }
     team::for_each(tasks.len(), |i| {
         let task = &tasks[i];
-        if n == 1 {
-            return isa.run(Gemv {
-                width: PhantomData::<W>,
-                w: task.w,
-                rows: task.rows.clone(),
-                x: task.packed,
-                y: task.y,
-            });
-        }
         POOL.with(|pool: &Pool| {
-            pool.with(|panel| {
-                isa.run(Panelled {
+            pool.with(|scratch| match n {
+                1 => isa.run(Gemv {
+                    width: PhantomData::<W>,
+                    w: task.w,
+                    rows: task.rows.clone(),
+                    x: task.packed,
+                    y: task.y,
+                    scratch,
+                }),
+                _ => isa.run(Panelled {
                     width: PhantomData::<W>,
                     task,
-                    panel,
-                })
-            })
+                    panel: scratch,
+                }),
+            });
         });
     });
 }

@@ -19,10 +19,10 @@ pub(in crate::kernels) trait Words: Real {
 
     /// One integer a lane.
     unsafe fn load_ints(p: *const i32) -> Self::Int;
-    /// Eight integers, the same for every row.
-    unsafe fn load_shared_ints(p: *const i32) -> Self::Int;
     /// Four bytes of eight places in every row, a lane each.
     unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> Self::Int;
+    /// Sixteen bytes of eight places in every row, a lane each: four bytes in each vector.
+    unsafe fn load_fours(p: [Rows<*const u8>; 8]) -> [Self::Int; 4];
     /// The IEEE half in the lower two bytes of each lane.
     unsafe fn halves(a: Self::Int) -> Self;
     /// Each lane's bits moved down by `n`, zeros behind them.
@@ -31,8 +31,8 @@ pub(in crate::kernels) trait Words: Real {
     unsafe fn add_ints(a: Self::Int, b: Self::Int) -> Self::Int;
     /// `sum + a.low * b.low + a.high * b.high` in each lane.
     unsafe fn add_products(sum: Self::Int, a: Self::Int, b: Self::Int) -> Self::Int;
-    /// In each row: lane j is the sum of the row's eight lanes of `v[j]`.
-    unsafe fn sum_rows(v: [Self::Int; 8]) -> Self::Int;
+    /// In each row: lane j is the sum of the row's first four lanes of `v[j]`, and of its last four.
+    unsafe fn sum_halves(v: [Self::Int; 8]) -> [Self::Int; 2];
     /// The nearest integers, ties to even; they are of 32 bits.
     unsafe fn nearest(self) -> Self::Int;
     /// Every lane as a word; they are of 16 bits.
@@ -59,14 +59,14 @@ impl Words for Portable {
         unsafe { p.cast::<[i32; 8]>().read_unaligned() }
     }
     #[inline(always)]
-    unsafe fn load_shared_ints(p: *const i32) -> [i32; 8] {
-        // SAFETY: as `load_ints`.
-        unsafe { Self::load_ints(p) }
-    }
-    #[inline(always)]
     unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> [i32; 8] {
         // SAFETY: the caller's pointers hold four bytes.
         p.map(|p| unsafe { i32::from_le_bytes(p[0].cast::<[u8; 4]>().read()) })
+    }
+    #[inline(always)]
+    unsafe fn load_fours(p: [Rows<*const u8>; 8]) -> [[i32; 8]; 4] {
+        // SAFETY: the caller's pointers hold sixteen bytes.
+        std::array::from_fn(|i| unsafe { Self::load_lanes(p.map(|p| p.map(|p| p.add(4 * i)))) })
     }
     #[inline(always)]
     unsafe fn halves(a: [i32; 8]) -> Self {
@@ -91,8 +91,11 @@ impl Words for Portable {
         })
     }
     #[inline(always)]
-    unsafe fn sum_rows(v: [[i32; 8]; 8]) -> [i32; 8] {
-        v.map(|v| v.into_iter().sum())
+    unsafe fn sum_halves(v: [[i32; 8]; 8]) -> [[i32; 8]; 2] {
+        [
+            v.map(|v| v[..4].iter().sum()),
+            v.map(|v| v[4..].iter().sum()),
+        ]
     }
     #[inline(always)]
     unsafe fn nearest(self) -> [i32; 8] {

@@ -21,14 +21,17 @@ impl Words for Neon {
         unsafe { [vld1q_s32(p), vld1q_s32(p.add(4))] }
     }
     #[inline(always)]
-    unsafe fn load_shared_ints(p: *const i32) -> Self::Int {
-        // SAFETY: above.
-        unsafe { Self::load_ints(p) }
-    }
-    #[inline(always)]
     unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> Self::Int {
         // SAFETY: above.
         unsafe { Self::load_ints(p.map(|p| p[0].cast::<i32>().read_unaligned()).as_ptr()) }
+    }
+    #[inline(always)]
+    unsafe fn load_fours(p: [Rows<*const u8>; 8]) -> [Self::Int; 4] {
+        // SAFETY: above.
+        unsafe {
+            let at = |i: usize| Self::load_lanes(p.map(|p| p.map(|p| p.wrapping_add(4 * i))));
+            [at(0), at(1), at(2), at(3)]
+        }
     }
     #[inline(always)]
     unsafe fn halves(a: Self::Int) -> Self {
@@ -68,14 +71,14 @@ impl Words for Neon {
         }
     }
     #[inline(always)]
-    unsafe fn sum_rows(v: [Self::Int; 8]) -> Self::Int {
+    unsafe fn sum_halves(v: [Self::Int; 8]) -> [Self::Int; 2] {
         // SAFETY: above.
         unsafe {
-            let fours = |v: &[Self::Int]| {
-                let add = |i: usize| vaddq_s32(v[i][0], v[i][1]);
-                vpaddq_s32(vpaddq_s32(add(0), add(1)), vpaddq_s32(add(2), add(3)))
+            let fours = |i: usize, half: usize| {
+                let low = vpaddq_s32(v[i][half], v[i + 1][half]);
+                vpaddq_s32(low, vpaddq_s32(v[i + 2][half], v[i + 3][half]))
             };
-            [fours(&v[..4]), fours(&v[4..])]
+            [[fours(0, 0), fours(4, 0)], [fours(0, 1), fours(4, 1)]]
         }
     }
     #[inline(always)]

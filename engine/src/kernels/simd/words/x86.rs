@@ -18,14 +18,33 @@ impl Words for Avx2 {
         unsafe { _mm256_loadu_si256(p.cast()) }
     }
     #[inline(always)]
-    unsafe fn load_shared_ints(p: *const i32) -> __m256i {
-        // SAFETY: above.
-        unsafe { Self::load_ints(p) }
-    }
-    #[inline(always)]
     unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> __m256i {
         // SAFETY: above.
         unsafe { eight_lanes(p, 0) }
+    }
+    #[inline(always)]
+    unsafe fn load_fours(p: [Rows<*const u8>; 8]) -> [__m256i; 4] {
+        // SAFETY: above.
+        unsafe {
+            let mut v = [_mm256_setzero_si256(); 4];
+            for j in 0..4 {
+                v[j] = both(p[j][0], p[j + 4][0]);
+            }
+            let (a, b) = (
+                _mm256_unpacklo_epi32(v[0], v[1]),
+                _mm256_unpacklo_epi32(v[2], v[3]),
+            );
+            let (c, d) = (
+                _mm256_unpackhi_epi32(v[0], v[1]),
+                _mm256_unpackhi_epi32(v[2], v[3]),
+            );
+            [
+                _mm256_unpacklo_epi64(a, b),
+                _mm256_unpackhi_epi64(a, b),
+                _mm256_unpacklo_epi64(c, d),
+                _mm256_unpackhi_epi64(c, d),
+            ]
+        }
     }
     #[inline(always)]
     unsafe fn halves(a: __m256i) -> Self {
@@ -53,19 +72,18 @@ impl Words for Avx2 {
         unsafe { _mm256_add_epi32(sum, _mm256_madd_epi16(a, b)) }
     }
     #[inline(always)]
-    unsafe fn sum_rows(v: [__m256i; 8]) -> __m256i {
+    unsafe fn sum_halves(v: [__m256i; 8]) -> [__m256i; 2] {
         // SAFETY: above.
         unsafe {
             // Each 128-bit half holds four sums over it.
-            let fours = |v: &[__m256i]| {
-                let (a, b) = (_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
-                _mm256_hadd_epi32(a, b)
-            };
-            let (low, high) = (fours(&v[..4]), fours(&v[4..]));
-            _mm256_add_epi32(
+            let low =
+                _mm256_hadd_epi32(_mm256_hadd_epi32(v[0], v[1]), _mm256_hadd_epi32(v[2], v[3]));
+            let high =
+                _mm256_hadd_epi32(_mm256_hadd_epi32(v[4], v[5]), _mm256_hadd_epi32(v[6], v[7]));
+            [
                 _mm256_permute2x128_si256::<0x20>(low, high),
                 _mm256_permute2x128_si256::<0x31>(low, high),
-            )
+            ]
         }
     }
     #[inline(always)]
@@ -94,16 +112,36 @@ impl<const VNNI: bool> Words for Avx512<VNNI> {
         unsafe { _mm512_loadu_si512(p.cast()) }
     }
     #[inline(always)]
-    unsafe fn load_shared_ints(p: *const i32) -> __m512i {
-        // SAFETY: above.
-        unsafe { _mm512_broadcast_i64x4(_mm256_loadu_si256(p.cast())) }
-    }
-    #[inline(always)]
     unsafe fn load_lanes(p: [Rows<*const u8>; 8]) -> __m512i {
         // SAFETY: above.
         unsafe {
             let low = _mm512_castsi256_si512(eight_lanes(p, 0));
             _mm512_inserti64x4::<1>(low, eight_lanes(p, 1))
+        }
+    }
+    #[inline(always)]
+    unsafe fn load_fours(p: [Rows<*const u8>; 8]) -> [__m512i; 4] {
+        // SAFETY: above.
+        unsafe {
+            let mut v = [_mm512_setzero_si512(); 4];
+            for j in 0..4 {
+                let low = _mm512_castsi256_si512(both(p[j][0], p[j + 4][0]));
+                v[j] = _mm512_inserti64x4::<1>(low, both(p[j][1], p[j + 4][1]));
+            }
+            let (a, b) = (
+                _mm512_unpacklo_epi32(v[0], v[1]),
+                _mm512_unpacklo_epi32(v[2], v[3]),
+            );
+            let (c, d) = (
+                _mm512_unpackhi_epi32(v[0], v[1]),
+                _mm512_unpackhi_epi32(v[2], v[3]),
+            );
+            [
+                _mm512_unpacklo_epi64(a, b),
+                _mm512_unpackhi_epi64(a, b),
+                _mm512_unpacklo_epi64(c, d),
+                _mm512_unpackhi_epi64(c, d),
+            ]
         }
     }
     #[inline(always)]
@@ -133,23 +171,20 @@ impl<const VNNI: bool> Words for Avx512<VNNI> {
         }
     }
     #[inline(always)]
-    unsafe fn sum_rows(v: [__m512i; 8]) -> __m512i {
+    unsafe fn sum_halves(v: [__m512i; 8]) -> [__m512i; 2] {
         // SAFETY: above.
         unsafe {
-            // Each 128-bit quarter holds four sums over it.
-            let twos =
-                |a, b| _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
-            let fours = |v: &[__m512i]| {
-                let (a, b) = (twos(v[0], v[1]), twos(v[2], v[3]));
-                _mm512_add_epi32(_mm512_unpacklo_epi64(a, b), _mm512_unpackhi_epi64(a, b))
-            };
-            let (low, high) = (fours(&v[..4]), fours(&v[4..]));
-            // [row 0's lower four, row 1's lower four, row 0's upper four, row 1's upper four]
-            let sums = _mm512_add_epi32(
-                _mm512_shuffle_i32x4::<0b10_00_10_00>(low, high),
-                _mm512_shuffle_i32x4::<0b11_01_11_01>(low, high),
-            );
-            _mm512_shuffle_i32x4::<0b11_01_10_00>(sums, sums)
+            // Each 128-bit quarter holds four sums over it: a row's first half, its second one, and those of the other row.
+            let [low, high] = [
+                sum_quarters(v[0], v[1], v[2], v[3]),
+                sum_quarters(v[4], v[5], v[6], v[7]),
+            ];
+            let first = _mm512_setr_epi64(0, 1, 8, 9, 4, 5, 12, 13);
+            let second = _mm512_setr_epi64(2, 3, 10, 11, 6, 7, 14, 15);
+            [
+                _mm512_permutex2var_epi64(low, first, high),
+                _mm512_permutex2var_epi64(low, second, high),
+            ]
         }
     }
     #[inline(always)]
@@ -175,5 +210,29 @@ unsafe fn eight_lanes(p: [Rows<*const u8>; 8], i: usize) -> __m256i {
     unsafe {
         let [a, b, c, d, e, f, g, h] = p.map(|p| p[i].cast::<i32>().read_unaligned());
         _mm256_setr_epi32(a, b, c, d, e, f, g, h)
+    }
+}
+
+/// Sixteen bytes of one place beside those of another.
+///
+/// # Safety
+/// Needs AVX2, and the bytes.
+#[inline(always)]
+unsafe fn both(low: *const u8, high: *const u8) -> __m256i {
+    // SAFETY: the caller's.
+    unsafe { _mm256_loadu2_m128i(high.cast(), low.cast()) }
+}
+
+/// In each 128-bit quarter: lane j is the sum of the quarter of the j-th vector.
+///
+/// # Safety
+/// Needs AVX-512 F.
+#[inline(always)]
+unsafe fn sum_quarters(a: __m512i, b: __m512i, c: __m512i, d: __m512i) -> __m512i {
+    // SAFETY: the caller's.
+    unsafe {
+        let a = _mm512_add_epi32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+        let c = _mm512_add_epi32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+        _mm512_add_epi32(_mm512_unpacklo_epi64(a, c), _mm512_unpackhi_epi64(a, c))
     }
 }
