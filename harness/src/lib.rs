@@ -11,6 +11,7 @@ pub mod backend;
 pub mod builtin;
 pub mod cli;
 pub mod clock;
+pub mod compare;
 pub mod cpu;
 pub mod describe;
 pub mod divergence;

@@ -228,7 +228,7 @@ fn several_runs_are_drawn_together() {
     render(&runs, &out).unwrap();
     let html = check(&out);
     assert!(
-        html.contains("falling against steady: 356 items in common, 0 right only here"),
+        html.contains("falling against steady: 356 items in common, 0 better only here"),
         "not compared"
     );
     assert!(out.join("quality-needle-single.svg").exists());

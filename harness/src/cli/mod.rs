@@ -6,6 +6,7 @@
 pub mod args;
 mod audit;
 mod bench;
+mod compare;
 mod endpoint;
 mod fetch;
 mod generate;
@@ -43,7 +44,8 @@ use crate::{Error, Result};
   fathom run                                         the built-in model, the default suite, a report in minutes
   fathom run --model model.gguf --lengths 1k,4k,16k  your model at growing lengths
   fathom run --fault no-temperature                  the same model with a fault that others shipped
-  fathom report reports/A reports/B --out both       two runs drawn together"
+  fathom report reports/A reports/B --out both       two runs drawn together
+  fathom compare reports/A reports/B --gate          whether the second is worse, question by question"
 )]
 struct Cli {
     #[command(subcommand)]
@@ -55,6 +57,7 @@ enum Verb {
     Run(run::Args),
     Report(report::Args),
     Score(score::Args),
+    Compare(compare::Args),
     Logits(logits::Args),
     Audit(audit::Args),
     Bench(bench::Args),
@@ -151,6 +154,7 @@ fn execute(cli: Cli) -> Result<()> {
         Verb::Run(args) => run::run(&args),
         Verb::Score(args) => score::run(&args),
         Verb::Report(args) => report::run(&args),
+        Verb::Compare(args) => compare::run(&args),
         Verb::Logits(args) => logits::run(&args),
         Verb::Audit(args) => audit::run(&args),
         Verb::Bench(args) => bench::run(&args),

@@ -16,12 +16,12 @@ pub(super) fn render(runs: &[Run], plots: &[Plot]) -> String {
 }
 
 fn write_report(out: &mut String, runs: &[Run], plots: &[Plot]) -> std::fmt::Result {
-    let names: Vec<_> = runs.iter().map(|r| cell(&r.label)).collect();
+    let names: Vec<_> = runs.iter().map(|r| escaped(&r.label)).collect();
     writeln!(out, "# fathom: {}\n", names.join(", "))?;
     for run in runs {
         let tasks = run.tasks();
         if runs.len() > 1 {
-            writeln!(out, "## {}\n", cell(&run.label))?;
+            writeln!(out, "## {}\n", escaped(&run.label))?;
         }
         for a in words::answers(run, &tasks) {
             writeln!(out, "**{}** {}\n", a.question, a.verdict)?;
@@ -44,7 +44,7 @@ fn write_report(out: &mut String, runs: &[Run], plots: &[Plot]) -> std::fmt::Res
             write!(
                 out,
                 "| {} | {} | {} | {} |",
-                cell(&task.name),
+                escaped(&task.name),
                 words::good_at_short(task),
                 controls.0,
                 controls.1
@@ -58,10 +58,10 @@ fn write_report(out: &mut String, runs: &[Run], plots: &[Plot]) -> std::fmt::Res
         writeln!(out)?;
     }
     for line in words::compared(runs) {
-        writeln!(out, "- {}", cell(&line))?;
+        writeln!(out, "- {}", escaped(&line))?;
     }
     for plot in plots {
-        writeln!(out, "\n![{}]({}.svg)", cell(&plot.title), plot.name)?;
+        writeln!(out, "\n![{}]({}.svg)", escaped(&plot.title), plot.name)?;
     }
     writeln!(
         out,
@@ -73,24 +73,24 @@ fn write_report(out: &mut String, runs: &[Run], plots: &[Plot]) -> std::fmt::Res
         writeln!(
             out,
             "\n{}: fathom {}, numeric version {}, products in {}, logits {}",
-            cell(&run.label),
-            cell(&m.fathom),
+            escaped(&run.label),
+            escaped(&m.fathom),
             m.numeric_version,
             // Runs of before there was a choice name none.
-            cell(
+            escaped(
                 m.model
                     .get("precision")
                     .and_then(|p| p.as_str())
                     .unwrap_or("f32")
             ),
-            cell(&m.logits_fingerprint)
+            escaped(&m.logits_fingerprint)
         )?;
     }
     Ok(())
 }
 
 /// Text that cannot break out of a table's cell or become markup.
-fn cell(text: &str) -> String {
+pub fn escaped(text: &str) -> String {
     let mut out = String::new();
     for c in text.chars() {
         match c {

@@ -16,6 +16,8 @@ pub mod plot;
 mod tables;
 pub mod words;
 
+pub use markdown::escaped;
+
 use std::path::{Path, PathBuf};
 
 use crate::{Error, Result};
@@ -50,7 +52,10 @@ pub fn render(runs: &[PathBuf], out: &Path) -> Result<PathBuf> {
 }
 
 /// Writes a file under another name first, so that a reader never sees half of it.
-fn write(path: &Path, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     let new = path.with_extension("new");
     std::fs::write(&new, bytes).map_err(|e| Error::write(&new, e))?;
     std::fs::rename(&new, path).map_err(|e| Error::write(path, e))

@@ -1,8 +1,9 @@
 //! The questions people ask of a long-context model, answered in plain words from the cells.
 
 use super::data::{Run, TaskCells, length_label};
+use crate::compare::sign_flips;
 use crate::record::SpeedRow;
-use crate::stats::{Cell, Effective, mcnemar, score_of};
+use crate::stats::{Cell, Effective, score_of};
 
 /// A question and its answer.
 pub struct Answered {
@@ -221,25 +222,31 @@ pub fn compared(runs: &[Run]) -> Vec<String> {
     let Some((first, others)) = runs.split_first() else {
         return Vec::new();
     };
-    let right: std::collections::HashMap<&str, bool> = first
+    let there: std::collections::HashMap<&str, f64> = first
         .scores
         .iter()
-        .filter_map(|r| Some((r.item.as_str(), score_of(r)? >= 0.5)))
+        .filter_map(|r| Some((r.item.as_str(), score_of(r)?)))
         .collect();
     let line = |run: &Run| {
-        let pairs: Vec<(bool, bool)> = run
-            .scores
-            .iter()
-            .filter_map(|r| Some((*right.get(r.item.as_str())?, score_of(r)? >= 0.5)))
-            .collect();
-        let gained = pairs.iter().filter(|p| !p.0 && p.1).count();
-        let lost = pairs.iter().filter(|p| p.0 && !p.1).count();
+        let mut clusters: std::collections::BTreeMap<&str, Vec<f64>> = Default::default();
+        for row in &run.scores {
+            if let (Some(a), Some(b)) = (there.get(row.item.as_str()), score_of(row)) {
+                clusters.entry(&row.cluster).or_default().push(b - a);
+            }
+        }
+        let clusters: Vec<Vec<f64>> = clusters.into_values().collect();
+        let changed = |better: bool| {
+            let changed = |d: &&f64| if better { **d > 0.0 } else { **d < 0.0 };
+            clusters.iter().flatten().filter(changed).count()
+        };
         format!(
-            "{} against {}: {} items in common, {gained} right only here, {lost} right only there (McNemar, exact, p = {:.2e}; items that share a document count as independent here)",
+            "{} against {}: {} items in common, {} better only here, {} better only there (sign flips by document, p = {:.2e})",
             run.label,
             first.label,
-            pairs.len(),
-            mcnemar(gained, lost),
+            clusters.iter().map(Vec::len).sum::<usize>(),
+            changed(true),
+            changed(false),
+            sign_flips(&clusters),
         )
     };
     others.iter().map(line).collect()

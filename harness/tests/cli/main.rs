@@ -1,5 +1,6 @@
 //! The command as people and scripts see it: exit codes, one-line errors, folders, files.
 
+mod compare;
 mod runs;
 mod verbs;
 
