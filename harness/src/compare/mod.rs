@@ -16,6 +16,7 @@ mod paired;
 mod pairs;
 mod words;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use serde::Serialize;
@@ -183,15 +184,23 @@ pub fn compare(base: &Path, candidate: &Path, rule: Rule) -> Result<Comparison> 
     }
     let mut rows = pairs::rows(&runs.0.scores, &runs.1.scores, &matched.same);
     let tests: Vec<f64> = rows.iter().map(|row| row.p).collect();
+    let several: HashSet<(String, String)> = rows
+        .iter()
+        .filter(|row| row.context == ALL_LENGTHS)
+        .map(|row| (row.suite.clone(), row.task.clone()))
+        .collect();
     for (row, p) in rows.iter_mut().zip(holm(&tests)) {
+        // All lengths of the task, or its only one.
+        let whole = match row.context.parse::<usize>() {
+            Ok(_) => !several.contains(&(row.suite.clone(), row.task.clone())),
+            Err(_) => row.context == ALL_LENGTHS,
+        };
         row.p_all = p;
         row.verdict = match row.change {
             Some(change) if p < rule.alpha && change.mean < 0.0 => Verdict::Worse,
             Some(change) if p < rule.alpha && change.mean > 0.0 => Verdict::Better,
             _ if row.lacks() => Verdict::Undecided,
-            Some(change)
-                if row.context == ALL_LENGTHS && rule.margin.is_some_and(|m| change.low < -m) =>
-            {
+            Some(change) if whole && rule.margin.is_some_and(|m| change.low < -m) => {
                 Verdict::Undecided
             }
             _ => Verdict::NoChange,
