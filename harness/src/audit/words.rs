@@ -75,13 +75,21 @@ impl Audit<'_> {
                 .map_or(String::new(), |summary| format!(" ({summary})"))
         };
         match v.verdict {
-            Kind::Same if v.not_excluded.is_empty() => {
-                format!("the same: what is served is {name}, and no fault of the catalogue")
+            Kind::Same => {
+                let left = match v.not_excluded.is_empty() {
+                    true => ", and no fault of the catalogue".to_owned(),
+                    false => format!(
+                        "; {} cannot be told from it at this budget",
+                        v.not_excluded.join(", ")
+                    ),
+                };
+                match v.divergence {
+                    Some(_) => format!("the same: what is served is {name}{left}"),
+                    None => format!(
+                        "the same as far as texts tell, which measure no divergence: what is served is {name}{left}"
+                    ),
+                }
             }
-            Kind::Same => format!(
-                "the same: what is served is {name}; {} cannot be told from it at this budget",
-                v.not_excluded.join(", ")
-            ),
             Kind::Fault => {
                 let fault = v.fault.clone().unwrap_or_default();
                 let value = v.parameters.get("value").and_then(Value::as_str);

@@ -79,6 +79,22 @@ pub fn bytes(text: &str) -> Result<u64, String> {
         .map_err(|_| "expected an amount such as 8GB or 512MiB".to_owned())
 }
 
+/// Nats: zero or more, and not without a bound.
+pub fn nats(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(v) if v >= 0.0 && v.is_finite() => Ok(v),
+        _ => Err("expected nats, a number from 0 on".to_owned()),
+    }
+}
+
+/// A share from 0 to 1, both included.
+pub fn part(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(v) if (0.0..=1.0).contains(&v) => Ok(v),
+        _ => Err("expected a share from 0 to 1".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

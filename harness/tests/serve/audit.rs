@@ -1,8 +1,6 @@
 //! `fathom audit` against `fathom serve`: sound, with faults, with what nobody has thought of.
 
 use std::collections::HashSet;
-use std::io::{self, Write};
-use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,7 +10,7 @@ use serde_json::Value;
 
 use crate::Test;
 use crate::client::{Server, TEMPLATE};
-use crate::proxy::{Proxy, Seen};
+use crate::proxy::{Proxy, Seen, pass};
 
 fn fathom(args: &[&str]) -> std::io::Result<Output> {
     Command::new(env!("CARGO_BIN_EXE_fathom"))
@@ -173,20 +171,6 @@ fn an_audit_names_what_was_done_and_calls_nothing_else_a_fault() -> Test {
 fn probes(pack: &str) -> Result<usize, fathom_harness::Error> {
     let pack = fathom_harness::audit::pack::Pack::read(Path::new(pack))?;
     Ok(pack.table.probes.len())
-}
-
-/// Sends a request on, with another body.
-fn pass(server: SocketAddr, seen: &Seen, body: &Value, stream: &mut TcpStream) -> io::Result<bool> {
-    let (first, _) = seen.head.split_once("\r\n").unwrap_or_default();
-    let body = body.to_string();
-    let n = body.len();
-    let mut there = TcpStream::connect(server)?;
-    write!(
-        there,
-        "{first}\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n{body}"
-    )?;
-    io::copy(&mut there, stream)?;
-    Ok(true)
 }
 
 fn prompt_ids(seen: &Seen) -> usize {

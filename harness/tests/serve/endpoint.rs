@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::Write;
+use std::net::SocketAddr;
 use std::process::Command;
 
 use fathom_engine::{Extend, Logits, PromptTree, TreeOptions};
@@ -12,7 +13,7 @@ use serde_json::{Value, json};
 
 use crate::Test;
 use crate::client::{NAME, Server, opened};
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, pass};
 
 const PROMPT: &str = "The magic number of the quiet harbour is 4711. What is the";
 
@@ -78,20 +79,25 @@ fn a_prompts_log_probabilities_are_the_engines() -> Test {
     Ok(())
 }
 
-/// `logits check --endpoint` of a server: exit code and what it says.
-fn checked(server: &Server, reference: &std::path::Path) -> Result<(i32, Value), Box<dyn Error>> {
+/// `logits check --endpoint` of a server: exit code, standard output and standard error.
+fn check(
+    server: SocketAddr,
+    reference: &std::path::Path,
+) -> Result<(i32, Vec<u8>, String), Box<dyn Error>> {
     let output = Command::new(env!("CARGO_BIN_EXE_fathom"))
         .args(["logits", "check", "--json", "--top", "20", "--endpoint"])
-        .arg(format!("http://{}/v1", server.address))
+        .arg(format!("http://{server}/v1"))
         .arg("--reference")
         .arg(reference)
         .output()?;
     let code = output.status.code().ok_or("no exit code")?;
-    let said = serde_json::from_slice(&output.stdout);
-    Ok((
-        code,
-        said.map_err(|_| String::from_utf8_lossy(&output.stderr).into_owned())?,
-    ))
+    Ok((code, output.stdout, String::from_utf8(output.stderr)?))
+}
+
+/// The same: exit code and what it says.
+fn checked(server: &Server, reference: &std::path::Path) -> Result<(i32, Value), Box<dyn Error>> {
+    let (code, out, err) = check(server.address, reference)?;
+    Ok((code, serde_json::from_slice(&out).map_err(|_| err)?))
 }
 
 #[test]
@@ -118,6 +124,20 @@ fn an_endpoint_is_checked_against_recorded_logits() -> Test {
             Some(_) => assert!(kl > 1e-3, "{kl}"),
         }
     }
+    // One that cuts prompts is not compared with what it never read.
+    let address = server.address;
+    let proxy = Proxy::start(address, move |seen, stream| {
+        let Some(ids) = seen.body["prompt"].as_array().filter(|ids| ids.len() > 300) else {
+            return Ok(false);
+        };
+        let mut body = seen.body.clone();
+        body["prompt"] = ids[ids.len() - 300..].into();
+        pass(address, seen, &body, stream)
+    })?;
+    let (code, _, said) = check(proxy.address, &dir.path().join("0.safetensors"))?;
+    assert_eq!(code, 1, "{said}");
+    let cut = "300 of a prompt's 400 tokens came back, another from token 0 on";
+    assert!(said.contains(cut), "{said}");
     Ok(())
 }
 

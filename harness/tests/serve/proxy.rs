@@ -53,6 +53,25 @@ impl Proxy {
     }
 }
 
+/// Sends a request on, with another body.
+pub fn pass(
+    server: SocketAddr,
+    seen: &Seen,
+    body: &Value,
+    stream: &mut TcpStream,
+) -> std::io::Result<bool> {
+    let (first, _) = seen.head.split_once("\r\n").unwrap_or_default();
+    let body = body.to_string();
+    let n = body.len();
+    let mut there = TcpStream::connect(server)?;
+    write!(
+        there,
+        "{first}\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n{body}"
+    )?;
+    std::io::copy(&mut there, stream)?;
+    Ok(true)
+}
+
 fn serve(
     mut stream: TcpStream,
     server: SocketAddr,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
+use crate::cli::args;
 use crate::cli::endpoint::EndpointArgs;
 use crate::cli::logits::endpoint;
 use crate::cli::logits::record::evaluate;
@@ -52,10 +53,10 @@ pub struct Args {
     #[arg(long, value_name = "FILE")]
     reference: PathBuf,
     /// Nats a token that any bin of positions may have, beyond doubt (95 %)
-    #[arg(long, value_name = "NATS", default_value_t = Bounds::default().max_kl)]
+    #[arg(long, value_name = "NATS", default_value_t = Bounds::default().max_kl, value_parser = args::nats)]
     max_kl: f64,
     /// Share of most probable tokens that must be the same, beyond doubt (95 %)
-    #[arg(long, value_name = "SHARE", default_value_t = Bounds::default().min_top1)]
+    #[arg(long, value_name = "SHARE", default_value_t = Bounds::default().min_top1, value_parser = args::part)]
     min_top1: f64,
     /// A knee alone is no reason for exit code 1
     #[arg(long)]

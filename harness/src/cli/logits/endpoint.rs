@@ -94,6 +94,17 @@ fn prompt(
     take: &mut dyn FnMut(usize, &Position) -> Result<()>,
 ) -> Result<()> {
     let told = endpoint.score_prompt(can, &Prompt::Ids(ids.to_vec()), top)?;
+    let other = |(told, sent): (&Position, &u32)| told.token.id.is_some_and(|id| id != *sent);
+    let other = told.iter().zip(ids).position(other);
+    if told.len() != ids.len() || other.is_some() {
+        let from = other.map_or_else(String::new, |i| format!(", another from token {i} on"));
+        return Err(Error::Beyond(format!(
+            "{}: {} of a prompt's {} tokens came back{from}: the server reads another prompt",
+            endpoint.host(),
+            told.len(),
+            ids.len()
+        )));
+    }
     let mut rows = told.iter().skip(1).enumerate();
     rows.try_for_each(|(pos, position)| take(pos, position))
 }
