@@ -4,44 +4,117 @@ use crate::audit::observe::Observation;
 use crate::audit::refine::Refined;
 use crate::audit::session::weigh;
 use crate::audit::table::Table;
+use crate::audit::verdict::{Kind, Verdict};
+use crate::stats::wilson;
+
+/// Most times that a probe is put again.
+const REPEATS: usize = 6;
 
 /// What a probe that was put again tells.
 #[derive(Clone, Debug, Default)]
 pub struct Warm {
     /// Nats between the same numbers, on average.
     pub apart: Option<f64>,
-    /// What was near cold, and is far twice.
-    pub differs: Option<Refined>,
+    /// What was near cold, and is far warm.
+    pub found: Option<Found>,
 }
 
-/// Puts a probe again whose first answer was near the reference.
+/// What was near the reference, and is further from it than an honest engine may be when it is put again.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Each time: a cache of prefixes that returns another state.
+    Cache(Refined),
+    /// Now and then: some requests are answered by another backend, of so many.
+    Mixed {
+        /// Answers that were far.
+        far: usize,
+        /// All of them, the first ones included.
+        all: usize,
+        /// In words.
+        evidence: String,
+    },
+}
+
+/// Puts a probe again whose first answer was near the reference, as those of all `near` requests were. Once may be chance:
+/// what is far is put again until it is near, which a cache would not be, or until no share of bad backends has all first
+/// answers near and all repeats far with a probability above `alpha`.
 ///
 /// # Errors
 /// When it is not answered.
 pub fn look(
     table: &Table,
     (probe, cold): (usize, &Observation),
+    (near, alpha): (usize, f64),
     ask: impl Fn(usize) -> Result<Observation, String>,
 ) -> Result<Warm, String> {
     let again = ask(probe)?;
-    // Once may be chance; only what is far is asked again.
-    let once = too_far(table, probe, &again);
-    let twice = once.and_then(|_| too_far(table, probe, &ask(probe).ok()?));
-    let differs = once.zip(twice).map(|(once, twice)| {
-        let (name, far) = (&table.probes[probe].name, once.min(twice));
-        Refined {
-            name: "prefix-cache".to_owned(),
-            summary: "a prompt that was seen before meets another state: warm differs from cold"
-                .to_owned(),
-            evidence: format!(
-                "{name}, put again twice, was {far:.1} times as far from the reference as an honest engine may be, and near it the first time"
-            ),
+    let apart = apart(&cold.values, &again.values);
+    let name = &table.probes[probe].name;
+    let (mut far, mut least) = (0, f64::INFINITY);
+    let mut told = again;
+    let found = loop {
+        match too_far(table, probe, &told) {
+            Some(size) => (far, least) = (far + 1, least.min(size)),
+            None if far == 0 => break None,
+            None => {
+                break Some(Found::Mixed {
+                    far,
+                    all: near + far + 1,
+                    evidence: format!(
+                        "{name}, put again {} times, was {least:.1} times as far from the reference as an honest engine may be \
+                         in {far}, and near it else",
+                        far + 1
+                    ),
+                });
+            }
         }
-    });
-    Ok(Warm {
-        apart: apart(&cold.values, &again.values),
-        differs,
-    })
+        if chance(near, far) <= alpha || far == REPEATS {
+            break Some(Found::Cache(Refined {
+                name: "prefix-cache".to_owned(),
+                summary:
+                    "a prompt that was seen before meets another state: warm differs from cold"
+                        .to_owned(),
+                evidence: format!(
+                    "{name}, put again {far} times, was {least:.1} times as far from the reference as an honest engine may be, \
+                     and near it the first time, as {near} requests were"
+                ),
+            }));
+        }
+        told = ask(probe)?;
+    };
+    Ok(Warm { apart, found })
+}
+
+/// The greatest probability, over all shares s of bad backends, of `near` answers that are not theirs and then `far` that
+/// are: (1 - s)^near s^far.
+fn chance(near: usize, far: usize) -> f64 {
+    let (n, m) = (near as f64, far as f64);
+    let s = m / (n + m);
+    (1.0 - s).powf(n) * s.powf(m)
+}
+
+impl Found {
+    /// The verdict with what was found in place of *same*.
+    pub fn told(self, verdict: Verdict) -> Verdict {
+        match self {
+            Self::Cache(cache) => verdict.with(vec![cache]),
+            Self::Mixed { far, all, evidence } => {
+                let share = wilson(far as f64 / all as f64, all as f64);
+                let mixed = Refined {
+                    name: "mixture".to_owned(),
+                    summary: "some requests are answered by another backend".to_owned(),
+                    evidence,
+                };
+                Verdict {
+                    verdict: Kind::Other,
+                    share: Some(share.mean),
+                    share_interval: Some([share.low, share.high]),
+                    refined: vec![mixed],
+                    ..verdict
+                }
+            }
+        }
+    }
 }
 
 /// How much further from the reference than an honest engine may be, where it is.
@@ -58,4 +131,16 @@ fn apart(first: &[(usize, f64)], again: &[(usize, f64)]) -> Option<f64> {
     });
     let sizes: Vec<f64> = pairs.collect();
     (!sizes.is_empty()).then(|| sizes.iter().sum::<f64>() / sizes.len() as f64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_told_from_a_mixture_when_chance_would_hardly_do_it() {
+        // Four near, then four far: a half, 1 in 256.
+        assert_eq!(chance(4, 4), 1.0 / 256.0);
+        assert!(chance(4, 2) > 0.02 && chance(4, 3) > 0.008 && chance(3, 4) < 0.01);
+    }
 }

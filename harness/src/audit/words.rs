@@ -120,6 +120,12 @@ impl Audit<'_> {
                     ),
                 }
             }
+            Kind::Other if v.share.is_some() => {
+                let [low, high] = v.share_interval.unwrap_or([0.0, 1.0]).map(|s| 100.0 * s);
+                format!(
+                    "not the same: {low:.0} to {high:.0} % of requests are answered by something else, the same prompt among them"
+                )
+            }
             Kind::Other => {
                 let process = &self.session.process;
                 match process.jumps() {

@@ -1,6 +1,6 @@
 //! `fathom audit` against `fathom serve`: sound, with faults, with what nobody has thought of.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -245,6 +245,33 @@ fn a_prefix_cache_that_returns_another_state_is_told() -> Test {
     let base = proxy.base();
     let (code, told) = audited(&["--endpoint", &base, "--length", "640"])?;
     is_fault(code, &told, "prefix-cache");
+    Ok(())
+}
+
+#[test]
+fn a_prompt_that_is_answered_otherwise_now_and_then_is_no_cache() -> Test {
+    let (sound, faulty) = (Server::start(|_| ())?, Server::with("no-temperature")?);
+    let (asked, other) = (Mutex::new(HashMap::new()), faulty.address);
+    // The second time that a prompt comes, and no other, somebody else answers.
+    let proxy = Proxy::start(sound.address, move |seen, stream| {
+        let prompt = seen.body["prompt"].to_string();
+        let mut asked = asked.lock().unwrap_or_else(PoisonError::into_inner);
+        let times = asked.entry(prompt).or_insert(0);
+        *times += 1;
+        if prompt_ids(seen) > 200 && *times == 2 {
+            return pass(other, seen, &seen.body, stream);
+        }
+        Ok(false)
+    })?;
+    let base = proxy.base();
+    let (code, told) = audited(&["--endpoint", &base, "--length", "640"])?;
+    assert_eq!(
+        (code, &told["verdict"]),
+        (Some(1), &"other".into()),
+        "{told}"
+    );
+    let share = told["share"].as_f64().unwrap_or_default();
+    assert!((0.1..0.4).contains(&share), "{told}");
     Ok(())
 }
 

@@ -282,10 +282,13 @@ pub fn run(args: &Args) -> Result<()> {
     }
     let mut repeated = None;
     if let (Kind::Same, true, Some(cold)) = (verdict.verdict, in_time(), session.longest()) {
-        match warm::look(table, cold, ask) {
+        let near = (session.process.requests(), terms.alpha);
+        match warm::look(table, cold, near, ask) {
             Ok(warm) => {
                 repeated = warm.apart;
-                verdict = verdict.with(warm.differs.into_iter().collect());
+                if let Some(found) = warm.found {
+                    verdict = found.told(verdict);
+                }
             }
             Err(failure) => failures.push(format!("again: {failure}")),
         }
