@@ -155,6 +155,16 @@ impl Audit<'_> {
         object["weighed"] = self.told.in_words().into();
         object["terms"] = json!(self.terms);
         object["budget"] = json!(self.budget);
+        let hypotheses = self.session.table.hypotheses.iter();
+        // Null: no number of these probes is expected to, or this budget was.
+        let needed = hypotheses
+            .zip(&self.session.needed)
+            .filter_map(|(h, needed)| {
+                let left = self.verdict.not_excluded.contains(&h.name);
+                let budget = |(requests, tokens)| json!({"requests": requests, "tokens": tokens});
+                left.then(|| (h.name.clone(), needed.map_or(Value::Null, budget)))
+            });
+        object["would_decide"] = Value::Object(needed.collect());
         object["model"] = json!(self.model);
         let findings: Vec<String> = self.counted.iter().filter_map(Counted::finding).collect();
         object["counts"] = json!(self.counted);
@@ -233,7 +243,8 @@ pub fn in_words(audit: &Audit<'_>) -> String {
                     Some((requests, tokens)) => {
                         format!("left; {requests} requests of {tokens} tokens would tell it")
                     }
-                    None => "left".to_owned(),
+                    None if session.decidable[h] => "left".to_owned(),
+                    None => "left; no number of these probes is expected to tell it".to_owned(),
                 }
             };
             vec![

@@ -103,6 +103,11 @@ fn an_audit_names_what_was_done_and_calls_nothing_else_a_fault() -> Test {
     let (code, told) = audit(&sound, &pack, &["--at-most", "text"])?;
     assert!(matches!(code, Some(0 | 4)), "{told}");
     assert_eq!(told["divergence"], Value::Null);
+    // What is left comes with what would decide.
+    let left = told["not_excluded"].as_array().ok_or("none left")?;
+    let decide = told["would_decide"].as_object().ok_or("no budgets")?;
+    assert_eq!(decide.len(), left.len(), "{told}");
+    assert!(decide.values().any(|b| b["requests"].as_u64() > Some(8)));
     drop(sound);
 
     for (fault, name, value) in [
