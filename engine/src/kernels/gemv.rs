@@ -89,8 +89,6 @@ unsafe fn products<V: Simd>(
         macro_rules! each {
             ($ty:ident, $values:literal, $unpack:ident, $scales:ident, $parts:literal) => {{
                 let (mut from, mut x, mut first) = (from, x, 0);
-                // Sums of its own: where they are numbered at run time, below, they would lie in memory.
-                let mut sums = acc;
                 let mut next = from[0][0].wrapping_add(GROUPS_AHEAD * GROUP * V::ROWS * row_bytes);
                 let bytes = block_bytes(StoredType::$ty);
                 for _ in 0..blocks {
@@ -116,9 +114,9 @@ unsafe fn products<V: Simd>(
                     }
                     for part in 0..$parts {
                         for m in 0..GROUP {
-                            let mut sum = Sum { acc: sums[m], x };
+                            let mut sum = Sum { acc: acc[m], x };
                             unpack::$unpack::<V>(from[m], &scales[m], part, &mut sum);
-                            sums[m] = sum.acc;
+                            acc[m] = sum.acc;
                         }
                     }
                     for m in 0..GROUP {
@@ -127,7 +125,6 @@ unsafe fn products<V: Simd>(
                     x = x.add($values);
                     first += bytes;
                 }
-                acc = sums;
             }};
         }
         with_type!(w.ty, each, unreachable!("{}: `takes` says no", w.ty));
