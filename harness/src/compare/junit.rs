@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 
+use super::words::figures;
 use super::{Comparison, Row, Verdict};
 use crate::{Error, Result};
 
@@ -31,16 +32,7 @@ pub fn junit(comparison: &Comparison) -> Result<String> {
 }
 
 fn status(row: &Row) -> TestCaseStatus {
-    let percent = |v: Option<f64>| 100.0 * v.unwrap_or_default();
-    let figures = format!(
-        "{:.1} % to {:.1} % in {} pairs; {} gained, {} lost; p = {:.2e} for all rows together",
-        percent(row.base),
-        percent(row.candidate),
-        row.n,
-        row.gained,
-        row.lost,
-        row.p_all
-    );
+    let figures = figures(row);
     match row.verdict {
         Verdict::Worse => {
             let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);

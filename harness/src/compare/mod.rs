@@ -21,8 +21,8 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::report::data::Run;
-use crate::run::identity;
+use crate::record::ScoreRow;
+use crate::run::{RunFolder, identity};
 use crate::stats::MARK_ABOVE;
 use crate::{Error, Result};
 
@@ -158,18 +158,9 @@ impl Row {
 /// # Errors
 /// A folder that is no run or cannot be read; runs without scores, or with no item in common.
 pub fn compare(base: &Path, candidate: &Path, rule: Rule) -> Result<Comparison> {
-    let runs = (Run::load(base)?, Run::load(candidate)?);
-    for (run, dir) in [(&runs.0, base), (&runs.1, candidate)] {
-        if run.scores.is_empty() {
-            return Err(Error::input(
-                dir.join("scores.csv").display(),
-                "rows",
-                "none",
-                "scores of a run: finish it, or judge its answers with `fathom score`",
-            ));
-        }
-    }
-    let matched = pairs::matched(base, candidate)?;
+    let runs = (RunFolder::open(base)?, RunFolder::open(candidate)?);
+    let scores = (scores(&runs.0)?, scores(&runs.1)?);
+    let matched = pairs::matched(&runs.0, &runs.1)?;
     if matched.same.is_empty() {
         return Err(Error::input(
             candidate.display(),
@@ -182,7 +173,7 @@ pub fn compare(base: &Path, candidate: &Path, rule: Rule) -> Result<Comparison> 
             "runs of the same suites with the same seed",
         ));
     }
-    let mut rows = pairs::rows(&runs.0.scores, &runs.1.scores, &matched.same);
+    let mut rows = pairs::rows(&scores.0, &scores.1, &matched.same);
     let tests: Vec<f64> = rows.iter().map(|row| row.p).collect();
     let several: HashSet<(String, String)> = rows
         .iter()
@@ -217,9 +208,9 @@ pub fn compare(base: &Path, candidate: &Path, rule: Rule) -> Result<Comparison> 
     Ok(Comparison {
         verdict,
         differences: differences(&runs.0, &runs.1),
-        speed: speed(&runs.0, &runs.1),
-        base: runs.0.label,
-        candidate: runs.1.label,
+        speed: speed(&runs.0, &runs.1)?,
+        base: runs.0.name(),
+        candidate: runs.1.name(),
         alpha: rule.alpha,
         margin: rule.margin,
         only_in_base: matched.only_in_base,
@@ -229,8 +220,22 @@ pub fn compare(base: &Path, candidate: &Path, rule: Rule) -> Result<Comparison> 
     })
 }
 
-fn differences(base: &Run, candidate: &Run) -> Vec<String> {
-    let (a, b) = (&base.manifest, &candidate.manifest);
+/// A run's scores, some.
+fn scores(run: &RunFolder) -> Result<Vec<ScoreRow>> {
+    let scores = run.scores()?;
+    if scores.is_empty() {
+        return Err(Error::input(
+            run.dir().join("scores.csv").display(),
+            "rows",
+            "none",
+            "scores of a run: finish it, or judge its answers with `fathom score`",
+        ));
+    }
+    Ok(scores)
+}
+
+fn differences(base: &RunFolder, candidate: &RunFolder) -> Vec<String> {
+    let (a, b) = (base.manifest(), candidate.manifest());
     let mut all = identity::differences(&a.identity, &b.identity);
     let mut note = |name: &str, a: &str, b: &str| {
         if a != b {
@@ -245,7 +250,7 @@ fn differences(base: &Run, candidate: &Run) -> Vec<String> {
     );
     note("logits", &a.logits_fingerprint, &b.logits_fingerprint);
     for (name, run) in [("there", base), ("here", candidate)] {
-        if run.manifest.finished.is_empty() {
+        if !run.finished() {
             all.push(format!("the run {name} is unfinished"));
         }
     }
@@ -253,23 +258,22 @@ fn differences(base: &Run, candidate: &Run) -> Vec<String> {
 }
 
 /// Ratios at the lengths that both measured, where both ran on the same processor.
-fn speed(base: &Run, candidate: &Run) -> Vec<Speed> {
-    let cpu = |run: &Run| run.manifest.environment.get("cpu").cloned();
+fn speed(base: &RunFolder, candidate: &RunFolder) -> Result<Vec<Speed>> {
+    let cpu = |run: &RunFolder| run.manifest().environment.get("cpu").cloned();
     if cpu(base).is_none() || cpu(base) != cpu(candidate) {
-        return Vec::new();
+        return Ok(Vec::new());
     }
-    let at = |n: usize| base.speed.iter().find(|row| row.context == n);
+    let there = base.speed()?;
+    let at = |n: usize| there.iter().find(|row| row.context == n);
     let ratio = |a: f64, b: f64| (a > 0.0).then(|| b / a);
-    candidate
-        .speed
-        .iter()
-        .filter_map(|row| {
-            let there = at(row.context)?;
-            Some(Speed {
-                context: row.context,
-                prefill: ratio(there.prefill_tokens_per_s, row.prefill_tokens_per_s)?,
-                decode: ratio(there.decode_tokens_per_s, row.decode_tokens_per_s)?,
-            })
+    let here = candidate.speed()?;
+    let both = here.iter().filter_map(|row| {
+        let there = at(row.context)?;
+        Some(Speed {
+            context: row.context,
+            prefill: ratio(there.prefill_tokens_per_s, row.prefill_tokens_per_s)?,
+            decode: ratio(there.decode_tokens_per_s, row.decode_tokens_per_s)?,
         })
-        .collect()
+    });
+    Ok(both.collect())
 }

@@ -1,7 +1,6 @@
 //! Which units of two runs stand against each other: the same question at the same length and depth, answered in both.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::Path;
 
 use super::{ALL_LENGTHS, Row, Verdict, interval, sign_flips};
 use crate::record::ScoreRow;
@@ -22,7 +21,7 @@ pub(super) struct Matched {
 ///
 /// # Errors
 /// A file that cannot be read.
-pub(super) fn matched(base: &Path, candidate: &Path) -> Result<Matched> {
+pub(super) fn matched(base: &RunFolder, candidate: &RunFolder) -> Result<Matched> {
     let (there, mut here) = (questions(base)?, questions(candidate)?);
     let mut matched = Matched {
         same: HashSet::new(),
@@ -44,9 +43,9 @@ pub(super) fn matched(base: &Path, candidate: &Path) -> Result<Matched> {
 }
 
 /// Every item's question, hashed.
-fn questions(dir: &Path) -> Result<HashMap<String, blake3::Hash>> {
+fn questions(run: &RunFolder) -> Result<HashMap<String, blake3::Hash>> {
     let mut all = HashMap::new();
-    for record in RunFolder::open(dir)?.items()? {
+    for record in run.items()? {
         let record = record?;
         let question = serde_json::to_vec(&record.question)
             .map_err(|e| Error::Unfinished(format!("{}: {e}", record.item.id)))?;

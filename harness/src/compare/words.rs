@@ -112,12 +112,20 @@ pub fn gate_line(comparison: &Comparison) -> String {
 }
 
 fn dropped(row: &Row) -> String {
-    let percent = |v: Option<f64>| 100.0 * v.unwrap_or_default();
     format!(
-        "{}/{} at {}: {:.1} % to {:.1} %, {} of {} pairs lost, p = {:.1e} for all rows together",
+        "{}/{} at {}: {}",
         row.suite,
         row.task,
         row.context,
+        figures(row)
+    )
+}
+
+/// A row's scores, what was lost of them, and how likely that is by chance.
+pub(super) fn figures(row: &Row) -> String {
+    let percent = |v: Option<f64>| 100.0 * v.unwrap_or_default();
+    format!(
+        "{:.1} % to {:.1} %, {} of {} pairs lost, p = {:.1e} for all rows together",
         percent(row.base),
         percent(row.candidate),
         row.lost,
