@@ -2,7 +2,7 @@
 
     python3 tests/audit/speak.py PACK MODEL_DIR OUT_DIR [NAME ...]
 
-PACK is what `fathom logits pack` wrote of the built-in model, MODEL_DIR its folder (datasets/builtin). For each speaker, OUT_DIR gets
+PACK is what `fathom logits pack` wrote of the built-in model (or prompts that `certify --probes-to` wrote, whose answers are sampled), MODEL_DIR its folder (datasets/builtin). For each speaker, OUT_DIR gets
 a file of JSON lines that `cargo run --release --example certify` reads: who spoke and what the truth is, then of every probe the log
 probabilities of its tokens and of an answer's. None of the faults comes from fathom's catalogue of edits: they are made in transformers, with other
 spellings of what rounds numbers. Needs torch, transformers and safetensors.
@@ -16,8 +16,7 @@ from pathlib import Path
 
 import torch
 import transformers.models.llama4.modeling_llama4 as llama4
-from safetensors import safe_open
-from told import told
+from told import LENGTH, draws, probes, sampled, told
 from torch import Tensor
 from transformers import Llama4ForCausalLM
 from transformers.masking_utils import create_sliding_window_causal_mask
@@ -162,7 +161,7 @@ SPEAKERS = {
 }
 
 
-def speak(pack: dict, folder: Path, name: str, out: Path) -> None:
+def speak(probes: list[dict], folder: Path, name: str, out: Path) -> None:
     truth, precision, edit_model, edit_prompt = SPEAKERS[name]
     kept = {key: getattr(llama4, key) for key in ("create_chunked_causal_mask", "eager_attention_forward")}
     router = llama4.Llama4Router.forward
@@ -171,11 +170,14 @@ def speak(pack: dict, folder: Path, name: str, out: Path) -> None:
     with torch.no_grad():
         edit_model(model)
         lines = [{"engine": f"transformers {transformers_version()} {name}", "truth": truth}]
-        for probe in pack["table"]["probes"]:
+        for probe in probes:
             ids = probe["ids"]
             places = edit_prompt(ids)
             tokens = [ids[0] if i is None else ids[i] for i in places]
             begun = time.perf_counter()
+            if "tail" not in probe:
+                lines.append(sampled(probe, drawn(model, tokens, draws(truth), probe["ends"]), folder, begun))
+                continue
             logits = model(torch.tensor([tokens + probe["path"]])).logits[0].float()
             lines.append(told(probe, tokens, places, torch.log_softmax(logits, -1).numpy(), begun))
     for key, value in kept.items():
@@ -183,6 +185,12 @@ def speak(pack: dict, folder: Path, name: str, out: Path) -> None:
     llama4.Llama4Router.forward = router
     (out / f"{name}.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     print(f"{name}: {truth}, {len(lines) - 1} probes", flush=True)
+
+
+def drawn(model: Model, tokens: list[int], n: int, ends: list[int]) -> list[list[int]]:
+    asked = {"max_new_tokens": LENGTH, "num_return_sequences": n, "eos_token_id": ends, "pad_token_id": ends[0]}
+    answers = model.generate(torch.tensor([tokens]), do_sample=True, temperature=1.0, top_k=0, top_p=1.0, **asked)
+    return answers[:, len(tokens) :].tolist()
 
 
 def transformers_version() -> str:
@@ -193,11 +201,9 @@ def transformers_version() -> str:
 
 def main() -> None:
     pack_path, folder, out, *names = sys.argv[1:]
-    with safe_open(pack_path, "pt") as file:
-        pack = json.loads(file.metadata()["fathom_audit_pack"])
     Path(out).mkdir(parents=True, exist_ok=True)
     for name in names or SPEAKERS:
-        speak(pack, Path(folder), name, Path(out))
+        speak(probes(Path(pack_path)), Path(folder), name, Path(out))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ import mlx.nn as nn
 import mlx_lm.models.llama4 as llama4
 import numpy as np
 from mlx.utils import tree_flatten
-from safetensors import safe_open
-from told import told
+from mlx_lm.models.cache import make_prompt_cache
+from told import LENGTH, draws, probes, sampled, told
 
 ARGS = (
     "attention_bias attention_chunk_size head_dim hidden_size interleave_moe_layer_step intermediate_size intermediate_size_mlp "
@@ -220,18 +220,33 @@ PATCHED = [(llama4, "scaled_dot_product_attention"), (llama4, "initialize_rope")
 PATCHED += [(owner, "__call__") for owner in (llama4.MoE, llama4.MLP, llama4.LlamaModel)]
 
 
-def speak(pack: dict, folder: Path, tuned: Path | None, name: str, out: Path) -> None:
+def drawn(model: llama4.Model, tokens: list[int], n: int) -> list[list[int]]:
+    """Answers after one prompt, side by side."""
+    cache = make_prompt_cache(model)
+    logits = model(mx.array([tokens] * n), cache=cache)[:, -1]
+    steps = []
+    for _ in range(LENGTH):
+        steps.append(mx.random.categorical(logits.astype(mx.float32)))
+        mx.eval(steps[-1])
+        logits = model(steps[-1][:, None], cache=cache)[:, -1]
+    return np.array(mx.stack(steps, axis=1)).tolist()
+
+
+def speak(probes: list[dict], folder: Path, tuned: Path | None, name: str, out: Path) -> None:
     truth, precision, done = SPEAKERS[name]
     kept = [(owner, attribute, getattr(owner, attribute)) for owner, attribute in PATCHED]
     done.get("code", lambda: None)()
     model = load(tuned if "tuned" in done else folder, PRECISIONS[precision], **done.get("fields", {}))
     done.get("model", lambda model: None)(model)
     lines = [{"engine": f"mlx-lm {version('mlx-lm')} {name}", "truth": truth}]
-    for probe in pack["table"]["probes"]:
+    for probe in probes:
         ids = probe["ids"]
         places = done.get("prompt", lambda ids: list(range(len(ids))))(ids)
         tokens = [ids[0] if i is None else ids[i] for i in places]
         begun = time.perf_counter()
+        if "tail" not in probe:
+            lines.append(sampled(probe, drawn(model, tokens, draws(truth)), folder, begun))
+            continue
         logits = model(mx.array([tokens + probe["path"]]))[0].astype(mx.float32)
         logs = np.array(nn.log_softmax(logits))
         lines.append(told(probe, tokens, places, logs, begun))
@@ -243,19 +258,18 @@ def speak(pack: dict, folder: Path, tuned: Path | None, name: str, out: Path) ->
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("pack")
+    parser.add_argument("pack", type=Path)
     parser.add_argument("model", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--tuned", type=Path)
     args = parser.parse_intermixed_args()
-    with safe_open(args.pack, "np") as file:
-        pack = json.loads(file.metadata()["fathom_audit_pack"])
+    asked = probes(args.pack)
     args.out.mkdir(parents=True, exist_ok=True)
     experts_in_f32()
     for name in args.names or SPEAKERS:
         if "tuned" not in SPEAKERS[name][2] or args.tuned:
-            speak(pack, args.model, args.tuned, name, args.out)
+            speak(asked, args.model, args.tuned, name, args.out)
 
 
 if __name__ == "__main__":

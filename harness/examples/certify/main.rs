@@ -3,9 +3,11 @@
 //! An endpoint is a recording (one engine, one truth) and a draw of the pack's probes; its audit may put some of them. The terms are
 //! written first (`--terms`), from the pack alone. The folder gets `endpoints.csv`, a line an endpoint; `rates.csv`, bounds of 95 % (Clopper and Pearson) by truth;
 //! `confusion.csv` and `confusion.png`. Endpoints of one recording are drawn from the same answers: bounds are of these answers, not of all
-//! engines. How recordings are made: `tests/audit/speak.py`, `fathom audit --record`.
+//! engines. How recordings are made: `tests/audit/speak.py`, `fathom audit --record`. Sampled answers (`--tell sampled`) are weighed with the
+//! built-in model, and the file of probes is written from a seed.
 
 mod picture;
+mod sampled;
 mod terms;
 
 use std::collections::BTreeMap;
@@ -19,6 +21,7 @@ use fathom_harness::audit::plan::Plan;
 use fathom_harness::audit::recording::Recording;
 use fathom_harness::audit::request::Evidence;
 use fathom_harness::audit::session::{Budget, Session, Step, weigh};
+use fathom_harness::audit::table::Table;
 use fathom_harness::audit::verdict::{Kind, Terms, Verdict};
 use fathom_harness::rng::Rng;
 use rayon::prelude::*;
@@ -26,7 +29,8 @@ use rayon::prelude::*;
 /// A recording with the evidence of each probe, weighed once.
 struct Speaker {
     recording: Recording,
-    evidence: Vec<Option<Evidence>>,
+    /// By probe; several where answers to one were sampled.
+    evidence: Vec<Vec<Option<Evidence>>>,
     /// What each probe took to answer.
     seconds: Vec<f64>,
 }
@@ -50,8 +54,14 @@ struct Ended {
 /// What is simulated.
 #[derive(Parser)]
 struct Args {
-    /// What `fathom logits pack` has written
+    /// What `fathom logits pack` has written; of sampled answers, the probes as JSON lines, written where they are not there
     pack: PathBuf,
+    /// Seed of probes whose answers are sampled
+    #[arg(long, default_value_t = 1)]
+    texts: u64,
+    /// Another checkpoint that may be in the model's place, where answers are sampled
+    #[arg(long)]
+    suspect: Option<PathBuf>,
     /// Folder of recordings; without one, only the terms are written
     recordings: Option<PathBuf>,
     /// Folder of the results
@@ -95,12 +105,60 @@ enum Tell {
     Top,
     /// The text of an answer
     Text,
+    /// The text of an answer that is sampled
+    Sampled,
+}
+
+impl Speaker {
+    /// Says how far it is from sound, and from what the truth is, where that is predicted: in distances that are honest.
+    fn new(table: &Table, recording: Recording, evidence: Vec<Vec<Option<Evidence>>>) -> Self {
+        let mut seconds = vec![0.0; table.probes.len()];
+        for (probe, observation) in &recording.observations {
+            seconds[*probe] = observation.seconds;
+        }
+        let far = |h: usize| {
+            let all = evidence.iter().flatten().flatten();
+            let all = all.filter_map(|e| Some(e.far.as_ref()?[h].exp()));
+            let all: Vec<f64> = all.collect();
+            let most = all.iter().copied().fold(0.0, f64::max);
+            let mean = all.iter().sum::<f64>() / all.len().max(1) as f64;
+            format!("{mean:.2} (at most {most:.2})")
+        };
+        let truth = recording.speaker.truth.clone().unwrap_or_default();
+        let own = table.hypotheses.iter().position(|h| h.name == truth);
+        eprintln!(
+            "{}: {truth}; from sound {}, from the truth {}",
+            recording.speaker.engine,
+            far(0),
+            own.map_or("not predicted".to_owned(), far)
+        );
+        Self {
+            recording,
+            evidence,
+            seconds,
+        }
+    }
 }
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let pack = Pack::read(&args.pack)?;
-    let table = &pack.table;
+    let told = match args.tell {
+        Tell::Prompt => Told::Prompt,
+        Tell::Top => Told::Top(args.top),
+        Tell::Text => Told::Text,
+        Tell::Sampled => Told::Sampled,
+    };
+    let (pack, texts) = match told {
+        Told::Sampled => {
+            let suspect = args.suspect.as_ref();
+            let texts = sampled::Texts::new(args.texts, suspect, &args.pack)?;
+            (None, Some(texts))
+        }
+        _ => (Some(Pack::read(&args.pack)?), None),
+    };
+    let of_texts = texts.as_ref().map(|texts| &texts.prepared.table);
+    let of_pack = pack.as_ref().map(|pack| &pack.table);
+    let table = of_texts.or(of_pack).context("no probes")?;
     if args.probes > table.probes.len() {
         bail!(
             "{} probes: the pack has {}",
@@ -112,11 +170,6 @@ fn main() -> Result<()> {
         requests: args.requests,
         tokens: args.tokens,
         minutes: args.minutes,
-    };
-    let told = match args.tell {
-        Tell::Prompt => Told::Prompt,
-        Tell::Top => Told::Top(args.top),
-        Tell::Text => Told::Text,
     };
     if let Some(path) = &args.terms {
         terms::write(table, told, budget, args.probes, args.seed, path)?;
@@ -132,6 +185,11 @@ fn main() -> Result<()> {
     let places: Vec<Vec<usize>> = table.probes.iter().map(|p| told.places(p)).collect();
     let mut speakers = Vec::new();
     for file in &files {
+        if let Some(texts) = &texts {
+            let (recording, evidence) = texts.weigh(file)?;
+            speakers.push(Speaker::new(table, recording, evidence));
+            continue;
+        }
         let mut recording = Recording::read(file, table)?;
         for (probe, observation) in &mut recording.observations {
             let there = &places[*probe];
@@ -139,38 +197,11 @@ fn main() -> Result<()> {
                 .values
                 .retain(|v| there.binary_search(&v.0).is_ok());
         }
-        let mut evidence = vec![None; table.probes.len()];
-        let mut seconds = vec![0.0; table.probes.len()];
+        let mut evidence = vec![Vec::new(); table.probes.len()];
         for (probe, observation) in &recording.observations {
-            evidence[*probe] = weigh(table, *probe, observation);
-            seconds[*probe] = observation.seconds;
+            evidence[*probe].push(weigh(table, *probe, observation));
         }
-        // Distances in distances that are honest: from sound, and from what the truth is, where that is predicted.
-        let far = |h: usize| {
-            let all: Vec<f64> = evidence
-                .iter()
-                .flatten()
-                .filter_map(|e: &Evidence| Some(e.far.as_ref()?[h].exp()))
-                .collect();
-            let most = all.iter().copied().fold(0.0, f64::max);
-            format!(
-                "{:.2} (at most {most:.2})",
-                all.iter().sum::<f64>() / all.len().max(1) as f64
-            )
-        };
-        let truth = recording.speaker.truth.clone().unwrap_or_default();
-        let own = table.hypotheses.iter().position(|h| h.name == truth);
-        eprintln!(
-            "{}: {truth}; from sound {}, from the truth {}",
-            recording.speaker.engine,
-            far(0),
-            own.map_or("not predicted".to_owned(), far)
-        );
-        speakers.push(Speaker {
-            recording,
-            evidence,
-            seconds,
-        });
+        speakers.push(Speaker::new(table, recording, evidence));
     }
     let plan = Plan::new(table, told);
     let mut by_truth: BTreeMap<String, Vec<&Speaker>> = BTreeMap::new();
@@ -190,7 +221,7 @@ fn main() -> Result<()> {
         .map(|(truth, speaker, i)| {
             let mut rng = Rng::of(args.seed, truth, *i as u64, "probes");
             let drawn = rng.sample(table.probes.len(), args.probes);
-            audit(&plan, budget, speaker, truth, drawn)
+            audit(&plan, budget, speaker, truth, drawn, &mut rng)
         })
         .collect();
     std::fs::create_dir_all(&args.out)?;
@@ -204,6 +235,7 @@ fn audit(
     speaker: &Speaker,
     truth: &str,
     probes: Vec<usize>,
+    rng: &mut Rng,
 ) -> Ended {
     let mut session = Session::new(plan, Terms::default(), budget, probes);
     let most = budget
@@ -216,7 +248,9 @@ fn audit(
             Step::Put(_) if seconds >= most => break session.ended(),
             Step::Put(probe) => {
                 seconds += speaker.seconds[probe];
-                session.spend(probe, 0, speaker.evidence[probe].clone());
+                let all = &speaker.evidence[probe];
+                let one = (!all.is_empty()).then(|| all[rng.below(all.len())].clone());
+                session.spend(probe, 0, one.flatten());
             }
         }
     };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use fathom_harness::audit::evidence::Seen;
-use fathom_harness::audit::observe::Told;
+use fathom_harness::audit::observe::{Told, Weighed};
 use fathom_harness::audit::plan::Plan;
 use fathom_harness::audit::session::{Budget, Session};
 use fathom_harness::audit::table::Table;
@@ -16,7 +16,7 @@ const DRAWS: usize = 200;
 /// Share of draws in which the budget has to be expected to exclude what is called detectable.
 const OFTEN: f64 = 0.99;
 
-/// Of each hypothesis: nats a token by which it differs from sound in what is told (none, where that is text), nats of evidence that a
+/// Of each hypothesis: nats a token by which it differs from sound in what is told (where that is text, in the answers' distributions), nats of evidence that a
 /// request is expected to bring against it where sound is true, in how many of 200 draws of probes the budget is expected to exclude it, whether that
 /// is in 99 % of them, and what would exclude it.
 pub fn write(
@@ -70,9 +70,9 @@ pub fn write(
         );
         lines.write_record([
             hypothesis.name.clone(),
-            match plan.numbers() {
-                true => format!("{:.2e}", nats / requests),
-                false => String::new(),
+            match plan.weighed {
+                Weighed::Numbers => format!("{:.2e}", nats / requests),
+                Weighed::Choices | Weighed::Samples => format!("{:.2e}", plan.divergences[h]),
             },
             format!("{:.2}", evidence / requests),
             decidable[h].to_string(),

@@ -4,15 +4,16 @@ use std::collections::HashMap;
 
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
 use serde::Serialize;
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::Result;
 use crate::audit::drawn::{Found, Place, judge};
+use crate::audit::observe::untruncated;
 use crate::audit::refine::Refined;
 use crate::audit::table::Shape;
 use crate::backend::sample;
 use crate::endpoint::{
-    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Kind, Position, Prompt, Sampling,
+    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Position, Prompt, Sampling,
 };
 use crate::filler;
 use crate::item::Filler;
@@ -122,24 +123,10 @@ impl Choosing<'_> {
             logprobs: (top > 0).then_some(top),
             ..Sampling::greedy(tokens)
         };
-        // Some services cut the tail of a distribution where nobody says not to; others refuse the words for it.
-        let whole: Map<_, _> = [
-            ("top_k".to_owned(), 0.into()),
-            ("min_p".to_owned(), 0.0.into()),
-        ]
-        .into_iter()
-        .collect();
-        match self.put(sampling.clone(), whole) {
-            Err(failure) if failure.kind == Kind::Refused => self.put(sampling, Map::new()),
-            done => done,
-        }
+        untruncated(|extra| self.put(sampling.clone(), extra))
     }
 
-    fn put(
-        &self,
-        sampling: Sampling,
-        extra: Map<String, serde_json::Value>,
-    ) -> Result<Completed, Failure> {
+    fn put(&self, sampling: Sampling, extra: Map<String, Value>) -> Result<Completed, Failure> {
         match self.shape {
             Shape::Raw => {
                 let mut asked = Completion::new(Prompt::Text(story(self.seed)), sampling);

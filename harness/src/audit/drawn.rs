@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::audit::observe::GREEDY;
+use crate::audit::choices::GREEDY;
 use crate::audit::refine::Refined;
 use crate::backend::sample::log_sum_exp;
 
@@ -131,8 +131,19 @@ impl Rule {
         ((1.0 - ASTRAY) * share + astray).ln()
     }
 
-    fn logs(self, places: &[Place]) -> f64 {
+    /// Log probability of all that came.
+    pub fn logs(self, places: &[Place]) -> f64 {
         places.iter().map(|place| self.log(place)).sum()
+    }
+
+    /// Probability of what came or anything that is no more probable.
+    pub fn tail(self, place: &Place) -> f64 {
+        let more = 0..place.came.unwrap_or(place.top.len());
+        let share = |k| {
+            let (top, came) = (place.top.clone(), Some(k));
+            self.log(&Place { top, came }).exp()
+        };
+        1.0 - more.map(share).sum::<f64>()
     }
 }
 
@@ -160,6 +171,8 @@ fn short(x: f64) -> String {
 pub struct Found {
     /// The rules that are used in place of the one that was asked for; more than one where they cannot be told apart.
     pub forced: Vec<Refined>,
+    /// The likeliest of them.
+    pub best: Option<Rule>,
     /// For every rule that was thought of, the log of the likelihood ratio of the one that was asked for to it.
     pub against: BTreeMap<String, f64>,
 }
@@ -183,8 +196,10 @@ pub fn judge(answers: &[Vec<Place>], asked: f64, differ: bool, alpha: f64) -> Fo
     // The bet on all of them alike.
     let worth = log_sum_exp(&all) - (all.len() as f64).ln();
     if places.is_empty() || worth < bound || (asked == 0.0 && !differ) {
-        let forced = Vec::new();
-        return Found { forced, against };
+        return Found {
+            against,
+            ..Found::default()
+        };
     }
     // Where nothing but the most probable token came, rules that leave no other are one.
     let rules = match asked > 0.0 && places.iter().all(|p| p.came == Some(0)) {
@@ -200,8 +215,9 @@ pub fn judge(answers: &[Vec<Place>], asked: f64, differ: bool, alpha: f64) -> Fo
         let finer = rule.like().into_iter().map(|r| (r, gain(r)));
         kinds.extend(finer.max_by(|a, b| a.1.total_cmp(&b.1)));
     }
-    let best = kinds.iter().map(|k| k.1).fold(f64::NEG_INFINITY, f64::max);
-    kinds.retain(|(_, gain)| *gain > best - bound && *gain > 0.0);
+    let best = kinds.iter().copied().max_by(|a, b| a.1.total_cmp(&b.1));
+    let most = best.map_or(0.0, |(_, gain)| gain);
+    kinds.retain(|(_, gain)| *gain > most - bound && *gain > 0.0);
     let forced = kinds.iter().map(|(rule, gain)| Refined {
         name: rule.name(),
         summary: "tokens are chosen by another rule than the one that was asked for".to_owned(),
@@ -212,6 +228,7 @@ pub fn judge(answers: &[Vec<Place>], asked: f64, differ: bool, alpha: f64) -> Fo
     });
     Found {
         forced: forced.collect(),
+        best: best.map(|(rule, _)| rule),
         against,
     }
 }
@@ -282,6 +299,11 @@ mod tests {
             let value = names(&found)[0].strip_prefix("forced-temperature=");
             let value: f64 = value.and_then(|v| v.parse().ok()).unwrap_or(0.0);
             assert!((value - t).abs() < 0.16, "{t}: {value}");
+            // What came is not improbable by it.
+            let rule = found.best.unwrap_or(Rule::TopK(1));
+            let far = drawn(256, 3, at(t));
+            let far = far.iter().filter(|place| rule.tail(place) < 0.01).count();
+            assert!(far < 10, "{t}: {far}");
         }
         let found = judge(&[drawn(256, 5, share(0.8))], 1.0, true, 0.01);
         let value = names(&found)[0].strip_prefix("forced-top-p=");

@@ -8,6 +8,7 @@
 //! | `probe` | the texts that are sent |
 //! | `table` | what every hypothesis predicts of every probe |
 //! | `observe` | a probe put to a service, and what it says beside the predictions |
+//! | `choices` | a greedy answer's tokens under every hypothesis |
 //! | `evidence` | one request between two hypotheses, under noise that is heavy-tailed |
 //! | `request` | one request and every hypothesis |
 //! | `process` | all requests together: e-processes, valid whenever one stops |
@@ -21,9 +22,11 @@
 //! | `drawn` | whether tokens are chosen by the rule that is asked for |
 //! | `plan` | what a probe is expected to bring |
 //! | `refine` | a value that the catalogue does not have |
+//! | `sampled` | answers that are drawn, weighed by their text |
 //! | `recording` | what a service said, kept |
 //! | `session` | the sequence: which probe is next, and when it is enough |
 
+pub mod choices;
 pub mod choosing;
 pub mod context;
 pub mod counts;
@@ -40,6 +43,7 @@ pub mod prompt;
 pub mod recording;
 pub mod refine;
 pub mod request;
+pub mod sampled;
 pub mod session;
 pub mod table;
 pub mod verdict;

@@ -3,12 +3,13 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::audit::probe::Probe;
-use crate::audit::table::{Shape, Table};
-use crate::backend::sample::log_sum_exp;
+use crate::audit::sampled::LENGTH;
+use crate::audit::table::Shape;
 use crate::endpoint::{
-    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Piece, Position, Prompt,
+    Capabilities, Chat, Completed, Completion, Endpoint, Failure, Kind, Piece, Position, Prompt,
     Sampling, Usage,
 };
 
@@ -24,6 +25,19 @@ pub enum Told {
     Top(usize),
     /// The answer's text alone.
     Text,
+    /// The same of answers that are drawn at temperature 1.
+    Sampled,
+}
+
+/// What evidence is made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weighed {
+    /// Log probabilities.
+    Numbers,
+    /// The most probable tokens, in their order.
+    Choices,
+    /// Tokens that were drawn.
+    Samples,
 }
 
 impl Told {
@@ -61,7 +75,16 @@ impl Told {
                 let places = places.map(|(j, tail)| (probe.tail_start(j), tail.len().min(k)));
                 places.flat_map(|(start, n)| start..start + n).collect()
             }
-            Self::Text => Vec::new(),
+            Self::Text | Self::Sampled => Vec::new(),
+        }
+    }
+
+    /// What it is weighed as.
+    pub fn weighed(self) -> Weighed {
+        match self {
+            Self::Prompt | Self::Top(_) => Weighed::Numbers,
+            Self::Text => Weighed::Choices,
+            Self::Sampled => Weighed::Samples,
         }
     }
 
@@ -71,6 +94,7 @@ impl Told {
             Self::Prompt => 1,
             Self::Top(_) => probe.path.len().min(NUMBERED),
             Self::Text => probe.path.len(),
+            Self::Sampled => LENGTH,
         }
     }
 
@@ -82,6 +106,7 @@ impl Told {
                 format!("log probabilities of the {k} most probable tokens of an answer")
             }
             Self::Text => "the text of an answer alone".to_owned(),
+            Self::Sampled => "the text alone of answers that are sampled".to_owned(),
         }
     }
 }
@@ -135,20 +160,78 @@ pub fn observe(
     if let Told::Top(k) = told {
         sampling.logprobs = Some(k);
     }
-    let done = match shape {
-        Shape::Chat => endpoint.chat(&Chat::user(probe.text.clone(), sampling))?,
+    let done = put(endpoint, can, shape, probe, sampling, Map::new())?;
+    Ok(Observation {
+        seconds: begun.elapsed().as_secs_f64(),
+        ..read(&done, probe, bytes)
+    })
+}
+
+/// Puts a probe to a service that draws its answer: the text, and what it took.
+///
+/// # Errors
+/// When it does not answer.
+pub fn sample(
+    endpoint: &Endpoint,
+    can: &Capabilities,
+    shape: Shape,
+    probe: &Probe,
+    seed: u64,
+) -> Result<(String, Observation), Failure> {
+    let begun = std::time::Instant::now();
+    let sampling = Sampling {
+        temperature: 1.0,
+        seed: can.seed.then_some(seed),
+        ..Sampling::greedy(Told::Sampled.answer(probe))
+    };
+    let done = untruncated(|extra| put(endpoint, can, shape, probe, sampling.clone(), extra))?;
+    let observation = Observation {
+        usage: done.usage,
+        seconds: begun.elapsed().as_secs_f64(),
+        ..Observation::default()
+    };
+    Ok((done.text, observation))
+}
+
+/// Asks with the words that leave a distribution its tail: some services cut it where nobody says not to, others refuse the words.
+///
+/// # Errors
+/// When the service answers neither way.
+pub fn untruncated(
+    ask: impl Fn(Map<String, Value>) -> Result<Completed, Failure>,
+) -> Result<Completed, Failure> {
+    let whole = [("top_k", 0.into()), ("min_p", 0.0.into())];
+    let whole = whole.map(|(name, value)| (name.to_owned(), value));
+    match ask(whole.into_iter().collect()) {
+        Err(failure) if failure.kind == Kind::Refused => ask(Map::new()),
+        done => done,
+    }
+}
+
+fn put(
+    endpoint: &Endpoint,
+    can: &Capabilities,
+    shape: Shape,
+    probe: &Probe,
+    sampling: Sampling,
+    extra: Map<String, Value>,
+) -> Result<Completed, Failure> {
+    match shape {
+        Shape::Chat => {
+            let mut asked = Chat::user(probe.text.clone(), sampling);
+            asked.extra = extra;
+            endpoint.chat(&asked)
+        }
         Shape::Raw => {
             let prompt = match can.ids {
                 true => Prompt::Ids(probe.ids.clone()),
                 false => Prompt::Text(probe.text.clone()),
             };
-            endpoint.complete(&Completion::new(prompt, sampling))?
+            let mut asked = Completion::new(prompt, sampling);
+            asked.extra = extra;
+            endpoint.complete(&asked)
         }
-    };
-    Ok(Observation {
-        seconds: begun.elapsed().as_secs_f64(),
-        ..read(&done, probe, bytes)
-    })
+    }
 }
 
 /// A prompt's own tokens, all of them or what is left of a prompt that was cut in one place.
@@ -264,82 +347,6 @@ fn choices(text: &str, probe: &Probe, bytes: &Bytes) -> Vec<Option<usize>> {
         };
         all.push(tail.iter().position(|id| *id == probe.path[j]));
         rest = &rest[n..];
-    }
-    all
-}
-
-/// The temperature at which an honest engine's greedy choice is modelled: how far its logits may be off.
-pub const GREEDY: f64 = 0.1;
-
-/// Temperatures that an engine's choices may have, all of an answer the same: the closer it is to the reference, the lower.
-const ENGINES: [f64; 3] = [0.01, 0.03, GREEDY];
-/// Probability that an honest engine chooses as if it drew: text that has gone astray makes small deviations grow.
-const LOOSE: f64 = 0.02;
-/// A choice with less than this probability is a miss.
-const UNLIKELY: f64 = 0.05;
-
-/// What an answer's choices are under each hypothesis.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Likelihood {
-    /// Log probabilities of all of them: the mean over the engines that may have answered ..
-    pub logs: Vec<f64>,
-    /// .. and by the one that gives them the most.
-    pub most: Vec<f64>,
-    /// Choices that an honest engine would not make.
-    pub misses: Vec<usize>,
-    /// Choices that are not the most probable one.
-    pub others: Vec<usize>,
-    /// Choices.
-    pub places: usize,
-}
-
-impl Likelihood {
-    /// Log of the ratio of `g` to `h`, whichever engine answered under `h`. Were it one of the noisiest always, what is sure of its
-    /// choices would win over `h` wherever two tokens are near each other, though they come as `h` says.
-    pub fn ratio(&self, g: usize, h: usize) -> f64 {
-        if g == h {
-            0.0
-        } else {
-            self.logs[g] - self.most[h]
-        }
-    }
-}
-
-/// How likely an answer's choices are under each hypothesis. Where a fault leads the model astray, logits of honest engines are off by more,
-/// as their log probabilities are.
-pub fn likelihood(table: &Table, probe: usize, choices: &[Option<usize>]) -> Likelihood {
-    let p = &table.probes[probe];
-    let mut all = Likelihood {
-        places: choices.len(),
-        ..Likelihood::default()
-    };
-    for (row, noise) in table.predicted.iter().zip(&table.noise) {
-        let (mut logs, mut misses, mut others) = ([0.0; ENGINES.len()], 0, 0);
-        for (j, choice) in choices.iter().enumerate() {
-            let start = p.tail_start(j);
-            let tail = &row[probe][start..start + p.tail[j].len()];
-            let best = tail.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let share = |temperature: f64| {
-                let weight = |l: f32| (f64::from(l - best) / temperature).exp();
-                let sum: f64 = tail.iter().map(|l| weight(*l)).sum();
-                choice.map_or(0.0, |k| weight(tail[k]) / sum)
-            };
-            let rare = 0.5 * share(1.0) + 0.5 / (tail.len() + 1) as f64;
-            let mut likeliest = 0.0;
-            for (log, temperature) in logs.iter_mut().zip(ENGINES) {
-                likeliest = share(temperature * noise.max(1.0));
-                *log += ((1.0 - LOOSE) * likeliest + LOOSE * rare).ln();
-            }
-            // The last engine is the noisiest.
-            misses += usize::from(likeliest < UNLIKELY);
-            others += usize::from(choice.is_none_or(|k| tail[k] < best));
-        }
-        all.logs
-            .push(log_sum_exp(&logs) - (ENGINES.len() as f64).ln());
-        all.most
-            .push(logs.into_iter().fold(f64::NEG_INFINITY, f64::max));
-        all.misses.push(misses);
-        all.others.push(others);
     }
     all
 }

@@ -5,9 +5,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 
+use crate::audit::choices::likelihood;
 use crate::audit::evidence::Seen;
-use crate::audit::observe::{Told, likelihood};
-use crate::audit::request::{CONTRADICTION, UNKNOWN, UNTOLD, other_spelling};
+use crate::audit::observe::{Told, Weighed};
+use crate::audit::request::{CONTRADICTION, UNKNOWN, UNTOLD, of_one, other_spelling};
 use crate::audit::table::Table;
 
 /// The honest engine that may serve: how far from the reference.
@@ -27,6 +28,10 @@ type Key = (usize, usize, usize, Noise);
 pub struct Plan<'a> {
     /// The predictions.
     pub table: &'a Table,
+    /// What evidence is made of.
+    pub weighed: Weighed,
+    /// Divergence of each hypothesis from sound in the answers to all probes, nats a token.
+    pub divergences: Vec<f64>,
     /// Places of the numbers that the service tells of each probe.
     told: Vec<Vec<usize>>,
     /// Tokens of each probe's prompt and answer.
@@ -39,6 +44,11 @@ impl<'a> Plan<'a> {
     pub fn new(table: &'a Table, told: Told) -> Self {
         Self {
             table,
+            weighed: told.weighed(),
+            divergences: (0..table.hypotheses.len())
+                .into_par_iter()
+                .map(|h| divergence(table, h))
+                .collect(),
             told: table.probes.iter().map(|p| told.places(p)).collect(),
             costs: table
                 .probes
@@ -54,11 +64,6 @@ impl<'a> Plan<'a> {
         self.costs[probe]
     }
 
-    /// Whether the service tells numbers.
-    pub fn numbers(&self) -> bool {
-        self.told.iter().any(|t| !t.is_empty())
-    }
-
     /// Log of the evidence for `g` against `h` that a probe brings when g is true: the mean over honest engines.
     pub fn expected(&self, probe: usize, g: usize, h: usize) -> f64 {
         let logs = self.by_engine(probe, g, h, Noise::Usual);
@@ -72,10 +77,11 @@ impl<'a> Plan<'a> {
         if let Some(logs) = known().get(&key) {
             return Arc::clone(logs);
         }
-        let logs: Arc<[f64]> = match self.numbers() {
+        let logs: Arc<[f64]> = match self.weighed {
             _ if g == h => vec![0.0; self.engines()].into(),
-            true => self.of_numbers(key).into(),
-            false => [self.of_choices(probe, g, h)].into(),
+            Weighed::Numbers => self.of_numbers(key).into(),
+            Weighed::Choices => [self.of_choices(probe, g, h)].into(),
+            Weighed::Samples => [self.of_samples(probe, g, h)].into(),
         };
         known().insert(key, Arc::clone(&logs));
         logs
@@ -83,9 +89,18 @@ impl<'a> Plan<'a> {
 
     /// Honest engines that are told apart.
     pub fn engines(&self) -> usize {
-        match self.numbers() {
-            true => self.table.honest.len(),
-            false => 1,
+        match self.weighed {
+            Weighed::Numbers => self.table.honest.len(),
+            Weighed::Choices | Weighed::Samples => 1,
+        }
+    }
+
+    /// Of an answer that g draws.
+    fn of_samples(&self, probe: usize, g: usize, h: usize) -> f64 {
+        // Another program rounds to other numbers.
+        match g == 0 && self.table.hypotheses[h].rounds() {
+            true => 0.0,
+            false => of_one(apart(self.table, probe, g, h)),
         }
     }
 
@@ -134,6 +149,35 @@ impl<'a> Plan<'a> {
         }
         likelihood(self.table, probe, &choices).ratio(g, h)
     }
+}
+
+/// Divergence of `h` from sound in the answers to all probes, nats a token.
+fn divergence(table: &Table, h: usize) -> f64 {
+    let places: usize = table.probes.iter().map(|p| p.tail.len()).sum();
+    let probes = 0..table.probes.len();
+    let sum: f64 = probes.map(|p| apart(table, p, 0, h)).sum();
+    sum / places.max(1) as f64
+}
+
+/// KL divergence of `h` from `g` in an answer, nats: of the tokens that are looked at, and all others as one.
+fn apart(table: &Table, probe: usize, g: usize, h: usize) -> f64 {
+    let p = &table.probes[probe];
+    let place = |(j, tail): (usize, &Vec<u32>)| {
+        let there = p.tail_start(j)..p.tail_start(j) + tail.len();
+        let [own, other] = [g, h].map(|i| with_rest(&table.predicted[i][probe][there.clone()]));
+        let pairs = own.iter().zip(&other);
+        let sum: f64 = pairs.map(|(a, b)| a * (a / b).ln()).sum();
+        sum.max(0.0)
+    };
+    p.tail.iter().enumerate().map(place).sum()
+}
+
+/// Probabilities of a place's tokens, and of all others together.
+fn with_rest(logs: &[f32]) -> Vec<f64> {
+    let least = |p: f64| p.max(1e-9);
+    let mut all: Vec<f64> = logs.iter().map(|l| least(f64::from(*l).exp())).collect();
+    all.push(least(1.0 - all.iter().sum::<f64>()));
+    all
 }
 
 #[cfg(test)]

@@ -3,12 +3,14 @@
 use fathom_engine::Model;
 
 use crate::audit::counts::counts;
-use crate::audit::hypothesis::{self, Edit, Hypothesis};
+use crate::audit::hypothesis::{self, Edit, HONEST, Hypothesis};
 use crate::audit::observe::Bytes;
-use crate::audit::probe::{Kind, Probe, ask};
+use crate::audit::probe::{Kind, Probe, ask, unfinished};
 use crate::audit::prompt::PromptEdit;
+use crate::audit::sampled::draw;
 use crate::audit::table::{Making, Shape, Table};
 use crate::opened::Opened;
+use crate::rng::Rng;
 use crate::{Error, Result};
 
 /// Which probes are made.
@@ -18,6 +20,8 @@ pub struct Wanted {
     pub shape: Shape,
     /// Whether log probabilities of the prompts are predicted.
     pub scored: bool,
+    /// Whether answers are sampled, to texts that go on, in place of questions that are answered without.
+    pub sampled: bool,
     /// Probes of the length that every fault needs.
     pub probes: usize,
     /// Their length in tokens; without one, what the faults need.
@@ -28,8 +32,21 @@ pub struct Wanted {
     pub seed: u64,
 }
 
+/// What an audit asks, with all that is needed to weigh what comes.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The probes, and what every hypothesis predicts of them.
+    pub table: Table,
+    /// What each hypothesis does.
+    pub edits: Vec<Edit>,
+    /// Share of improbable tokens in answers that the reference itself gives, where they are sampled.
+    pub rare: f64,
+}
+
 /// No probe is shorter, nor has to be much longer where nothing depends on length.
 const SHORT: usize = 384;
+/// What a user asks for whose text goes on.
+const GO_ON: &str = "Go on with this text.";
 /// A system message as services put it before a conversation.
 const SYSTEM: &str = "You are a helpful assistant.";
 
@@ -42,7 +59,7 @@ pub fn table(
     suspects: Vec<(String, Model)>,
     wanted: Wanted,
     making: &Making<'_>,
-) -> Result<Table> {
+) -> Result<Prepared> {
     let ids = |text: &str| match wanted.shape {
         Shape::Raw => opened.raw(text),
         Shape::Chat => opened.chat(text),
@@ -67,7 +84,15 @@ pub fn table(
         } else {
             Kind::Recall
         };
-        let text = ask(kind, tokens, wanted.seed, i as u64, &opened.tokenizer)?.text;
+        let (index, tokenizer) = (i as u64, &opened.tokenizer);
+        let text = match (wanted.sampled, wanted.shape) {
+            (false, _) => ask(kind, tokens, wanted.seed, index, tokenizer)?.text,
+            (true, Shape::Raw) => unfinished(kind, tokens, wanted.seed, index, tokenizer)?,
+            (true, Shape::Chat) => {
+                let text = unfinished(kind, tokens, wanted.seed, index, tokenizer)?;
+                format!("{text}\n\n{GO_ON}")
+            }
+        };
         let ids = ids(&text)?;
         if ids.len() > wanted.most {
             let expected = format!("prompts of {} tokens and more", ids.len());
@@ -104,9 +129,22 @@ pub fn table(
     let edits = edits.into_iter();
     catalogue.extend(edits.map(|edit| (Hypothesis::of_prompt(&edit), Edit::Prompt(edit))));
     catalogue.extend(hypothesis::suspects(&opened.model, suspects)?);
-    let mut table = making.table(wanted.shape, wanted.scored, catalogue, probes, &opened.stop)?;
+    let (mut tokens, mut rare) = (0, 0);
+    for (i, probe) in probes.iter_mut().enumerate().filter(|_| wanted.sampled) {
+        let seed = Rng::of(wanted.seed, "answers", i as u64, "reference").bits();
+        let drawn = draw(making, &opened.tokenizer, &opened.stop, seed, probe)?;
+        (tokens, rare) = (tokens + drawn.0, rare + drawn.1);
+    }
+    let edits = catalogue.iter().map(|(_, edit)| edit.clone()).collect();
+    let honest = if wanted.sampled { &[][..] } else { &HONEST };
+    let (shape, scored) = (wanted.shape, wanted.scored);
+    let mut table = making.table(shape, scored, catalogue, probes, &opened.stop, honest)?;
     table.counts = counts(opened)?;
-    Ok(table)
+    Ok(Prepared {
+        table,
+        edits,
+        rare: (rare + 1) as f64 / (tokens + 1) as f64,
+    })
 }
 
 /// Tokens that every fault of the model's own has room to show in.

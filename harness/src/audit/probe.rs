@@ -94,17 +94,23 @@ pub struct Asked {
     pub value: String,
 }
 
-/// A text of about `tokens` tokens, never more, that ends in an open question about something in its first half.
-///
-/// # Errors
-/// When the tokenizer fails.
-pub fn ask(
-    kind: Kind,
-    tokens: usize,
-    seed: u64,
-    index: u64,
-    tokenizer: &Tokenizer,
-) -> Result<Asked> {
+/// What a text tells, before anything is asked.
+struct Told {
+    text: String,
+    /// Keys and values in it.
+    pairs: Vec<(String, String)>,
+    order: Rng,
+}
+
+fn question(key: &str) -> String {
+    format!(
+        "What is the special magic number for {key} mentioned in the provided text? The special magic number for {key} \
+         mentioned in the provided text is"
+    )
+}
+
+/// A text of about `tokens` tokens, never more with the question after it.
+fn tell(kind: Kind, tokens: usize, seed: u64, index: u64, tokenizer: &Tokenizer) -> Result<Told> {
     let rng = |purpose| Rng::of(seed, kind.name(), index, purpose);
     let mut maker = Maker::new(rng("keys"), Keys::All, true);
     let mut order = rng("order");
@@ -118,21 +124,15 @@ pub fn ask(
         told.push((key, value));
         line
     };
-    let asked = |key: &str| {
-        format!(
-            "What is the special magic number for {key} mentioned in the provided text? The special magic number for {key} \
-             mentioned in the provided text is"
-        )
-    };
     let mut parts = vec![state(&mut maker, &mut told)];
     let mut count = tokenizer.encode(&parts[0])?.len();
     // Room for the question at the end, whose key is as long as others.
-    let room = tokenizer.encode(&asked(&told[0].0))?.len() + 8;
+    let room = tokenizer.encode(&question(&told[0].0))?.len() + 8;
     for turn in 1.. {
         let part = match kind {
             Kind::Recall if turn % 3 == 2 => {
                 let (key, value) = &told[order.below(told.len())];
-                format!("\n{} {value}.", asked(key))
+                format!("\n{} {value}.", question(key))
             }
             Kind::Story if turn % 24 != 0 => {
                 let unit = units.next();
@@ -148,16 +148,55 @@ pub fn ask(
         count += n;
         parts.push(part);
     }
-    // The earliest statements are the furthest back; one that was made and did not fit is not asked for.
     let text = parts.concat();
-    let there: Vec<_> = told
-        .iter()
-        .filter(|(_, value)| text.contains(value.as_str()))
-        .collect();
-    let (key, value) = there[order.below(there.len().div_ceil(2))];
+    // One that was made and did not fit is not told.
+    told.retain(|(_, value)| text.contains(value.as_str()));
+    Ok(Told {
+        text,
+        pairs: told,
+        order,
+    })
+}
+
+/// A text of about `tokens` tokens, never more, that ends in an open question about something in its first half.
+///
+/// # Errors
+/// When the tokenizer fails.
+pub fn ask(
+    kind: Kind,
+    tokens: usize,
+    seed: u64,
+    index: u64,
+    tokenizer: &Tokenizer,
+) -> Result<Asked> {
+    let Told {
+        text,
+        pairs,
+        mut order,
+    } = tell(kind, tokens, seed, index, tokenizer)?;
+    // The earliest statements are the furthest back.
+    let (key, value) = &pairs[order.below(pairs.len().div_ceil(2))];
     Ok(Asked {
-        text: format!("{text}\n{}", asked(key)),
+        text: format!("{text}\n{}", question(key)),
         value: value.clone(),
+    })
+}
+
+/// The same without a question: it ends within a sentence, so that there is much that may follow.
+///
+/// # Errors
+/// When the tokenizer fails.
+pub fn unfinished(
+    kind: Kind,
+    tokens: usize,
+    seed: u64,
+    index: u64,
+    tokenizer: &Tokenizer,
+) -> Result<String> {
+    let text = tell(kind, tokens, seed, index, tokenizer)?.text;
+    Ok(match kind {
+        Kind::Recall => format!("{text}\nOne of the special magic numbers for"),
+        Kind::Story => text.trim_end_matches(['.', '!', '?']).to_owned(),
     })
 }
 
@@ -183,6 +222,10 @@ mod tests {
                 assert!(before.contains(&format!("for {key} is: ")), "{question}");
                 assert!(before.contains(&asked.value) || kind == Kind::Recall);
                 assert_ne!(*text, ask(kind, tokens, 7, 2, &tokenizer)?.text);
+                // What goes on tells the same, and asks nothing.
+                let open = unfinished(kind, tokens, 7, 1, &tokenizer)?;
+                assert!(open.starts_with(&before[..before.len() - 1]), "{open}");
+                assert!(open.ends_with(|c: char| c.is_alphanumeric()), "{open}");
             }
         }
         Ok(())

@@ -323,12 +323,13 @@ mod tests {
         let wanted = Wanted {
             shape: Shape::Raw,
             scored: true,
+            sampled: false,
             probes: 3,
             length: Some(256),
             most: 4096,
             seed: 5,
         };
-        let table = prepare::table(&opened, Vec::new(), wanted, &making)?;
+        let table = prepare::table(&opened, Vec::new(), wanted, &making)?.table;
         let found = |edits: &[(Hypothesis, Edit)]| -> Result<Vec<Refined>> {
             let told = making.extended(&table, &[0, 1, 2], edits)?;
             let observed = told.predicted.iter().skip(1).flatten().enumerate();

@@ -2,9 +2,9 @@
 
 use rayon::prelude::*;
 
+use crate::audit::choices::Likelihood;
 use crate::audit::evidence::{Seen, tail};
 use crate::audit::hypothesis::Hypothesis;
-use crate::audit::observe::Likelihood;
 use crate::audit::table::Table;
 
 /// Honest engines that nobody measured may be further away than those that were by this factor: a model that is bf16 throughout is
@@ -22,6 +22,9 @@ const JUMP: f64 = 0.5;
 /// What a fault leaves of the deviation from sound, at most, to explain it. Where it has led the model astray honest engines are far from each
 /// other, and something else that is as far astray may be among them by its distance alone.
 pub(super) const LEFT: f64 = 2.0 / 3.0;
+
+/// The most that one sampled answer may say, nats.
+const MOST: f64 = 4.0;
 
 /// Share of an answer's tokens that an honest engine chooses otherwise, without a near tie.
 const MISSES: f64 = 0.02;
@@ -183,10 +186,44 @@ impl Evidence {
             divergence: None,
         }
     }
+
+    /// Of an answer that was sampled, by its log probability under each hypothesis. Too far is what has too many improbable
+    /// tokens, of which an honest engine's answers have a share of `rate` at most.
+    pub fn of_sample(
+        hypotheses: &[Hypothesis],
+        logs: &[f64],
+        rare: &[usize],
+        places: usize,
+        rate: f64,
+    ) -> Self {
+        let row = |g: &f64| logs.iter().map(|h| of_one(g - h)).collect();
+        let mut ratios: Vec<Vec<f64>> = logs.iter().map(row).collect();
+        // Another program rounds to other numbers: an answer that is not ours may still be its.
+        for g in (1..logs.len()).filter(|g| hypotheses[*g].rounds()) {
+            for h in (0..logs.len()).filter(|h| *h != g) {
+                ratios[h][g] = ratios[h][g].min(ratios[h][0]);
+            }
+        }
+        let far = |rare: &usize| SPREAD * quantile(at_least(*rare, places, rate));
+        Self {
+            far: Some(rare.iter().map(far).collect()),
+            jump: Vec::new(),
+            left: vec![0.0; logs.len()],
+            direction: logs.iter().map(|log| of_one(log - logs[0])).collect(),
+            divergence: None,
+            ratios,
+        }
+    }
+}
+
+/// What one sampled answer may say, of the log of a ratio of likelihoods: a route to another expert makes an honest engine's answer
+/// go on as another model's would, a few in a hundred. Cut on both sides, and by so much less that it is an e-value still.
+pub fn of_one(log: f64) -> f64 {
+    log.clamp(-MOST, MOST) - (-MOST).exp().ln_1p()
 }
 
 /// Probability of `k` or more of `n` at a rate.
-fn at_least(k: usize, n: usize, rate: f64) -> f64 {
+pub fn at_least(k: usize, n: usize, rate: f64) -> f64 {
     let mut term = (1.0 - rate).powi(n as i32);
     let mut below = 0.0;
     for i in 0..k.min(n + 1) {
@@ -255,5 +292,36 @@ mod tests {
             }));
         }
         assert!(process.survivors(0.01).is_empty());
+    }
+
+    #[test]
+    fn a_sampled_answer_says_so_much_and_nothing_for_sound_against_a_rounding() {
+        let names = ["sound", "no-chunk", "weights=q4_0"];
+        let hypotheses = names.map(|name| Hypothesis {
+            name: name.to_owned(),
+            ..Hypothesis::sound()
+        });
+        let of = |logs: &[f64]| Evidence::of_sample(&hypotheses, logs, &[0, 3, 0], 64, 0.01);
+        let seen = of(&[-10.0, -90.0, -12.0]);
+        assert!((3.9..4.0).contains(&seen.ratios[0][1]), "{:?}", seen.ratios);
+        assert!((-4.1..-4.0).contains(&seen.ratios[1][0]));
+        assert!(seen.ratios[0][2] < 0.0 && seen.direction[2] < -1.9);
+        // It is found where it is likelier.
+        assert!((1.9..2.0).contains(&of(&[-12.0, -90.0, -10.0]).ratios[2][0]));
+        let far = seen.far.unwrap_or_default();
+        assert!(far[0] < 0.0 && far[1] > 0.5, "{far:?}");
+    }
+
+    /// The mean of what is bet under what is true, where ratios are wide: at most 1.
+    #[test]
+    fn what_one_answer_says_is_an_e_value() {
+        let mut rng = crate::rng::Rng::new(1);
+        for size in [0.5, 2.0, 5.0] {
+            // A ratio whose logarithm is normal has the mean 1 with this centre.
+            let n = 100_000;
+            let one = |_| of_one(size * rng.normal() - 0.5 * size * size).exp();
+            let mean = (0..n).map(one).sum::<f64>() / f64::from(n);
+            assert!(mean < 1.02, "{size}: {mean}");
+        }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::audit::observe::{Observation, likelihood};
+use crate::audit::choices::likelihood;
+use crate::audit::observe::Observation;
 use crate::audit::plan::{Noise, Plan};
 use crate::audit::process::Process;
 use crate::audit::request::Evidence;
@@ -149,9 +150,14 @@ impl<'a> Session<'a> {
 
     /// Takes what a service said of a probe.
     pub fn take(&mut self, probe: usize, observation: Observation) {
+        let evidence = weigh(self.table, probe, &observation);
+        self.weighed(probe, observation, evidence);
+    }
+
+    /// Takes what a service said of a probe, with the evidence that it is.
+    pub fn weighed(&mut self, probe: usize, observation: Observation, evidence: Option<Evidence>) {
         let usage = observation.usage;
         let billed = usage.map_or(0, |u| (u.prompt_tokens + u.completion_tokens) as usize);
-        let evidence = weigh(self.table, probe, &observation);
         self.observed.push((probe, observation));
         self.spend(probe, billed, evidence);
     }
@@ -214,7 +220,8 @@ impl<'a> Session<'a> {
             terms: self.terms,
             hopeful: &self.hopeful,
             decidable: &self.decidable,
-            numbers: self.plan.numbers(),
+            weighed: self.plan.weighed,
+            divergences: &self.plan.divergences,
             spent,
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::counts::Count;
 use crate::audit::evidence::Seen;
-use crate::audit::hypothesis::{Edit, HONEST, Honest, Hypothesis};
+use crate::audit::hypothesis::{Edit, Honest, Hypothesis};
 use crate::audit::observe::NUMBERED;
 use crate::audit::probe::Probe;
 use crate::backend::sample::{self, log_sum_exp};
@@ -16,7 +16,7 @@ use crate::stop::Stop;
 use crate::{Error, Result};
 
 /// Tokens that are looked at in each place of an answer.
-const TAIL: usize = 64;
+pub(super) const TAIL: usize = 64;
 /// Probes on which the noise under a hypothesis is measured.
 const NOISE_PROBES: usize = 8;
 /// .. behind those places whose log probabilities are asked for.
@@ -71,7 +71,8 @@ pub struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Evaluates everything. Probes come without path and tail, which the reference decides.
+    /// Evaluates everything. Probes come without path and tail, which the reference decides, or with those that it drew; `honest` are the
+    /// engines whose numbers are wanted, none where no numbers are weighed.
     ///
     /// # Errors
     /// When a hypothesis contradicts the weights, or the work is stopped.
@@ -82,10 +83,14 @@ impl Making<'_> {
         catalogue: Vec<(Hypothesis, Edit)>,
         mut probes: Vec<Probe>,
         ends: &[u32],
+        honest: &[Honest],
     ) -> Result<Table> {
-        let few = probes.len().min(NOISE_PROBES);
+        let few = match honest {
+            [] => 0,
+            _ => probes.len().min(NOISE_PROBES),
+        };
         let exact = catalogue.iter().filter(|(h, _)| !h.rounds()).count();
-        let total = probes.len() * (catalogue.len() + HONEST.len()) + few * exact;
+        let total = probes.len() * (catalogue.len() + honest.len()) + few * exact;
         let done = Cell::new(0);
         let count = || {
             done.set(done.get() + 1);
@@ -94,7 +99,9 @@ impl Making<'_> {
         };
         for probe in &mut probes {
             self.stop.check()?;
-            self.answer(probe, ends)?;
+            if probe.path.is_empty() {
+                self.answer(probe, ends)?;
+            }
         }
         let mut table = Table {
             shape,
@@ -130,7 +137,7 @@ impl Making<'_> {
             astray.push(rows);
             table.hypotheses.push(hypothesis);
         }
-        for engine in HONEST {
+        for engine in honest {
             let variant = Variant::parse(engine.variant)?;
             // Another rounding of a cache that is rounded already is no other numerics.
             if let Some(model) = variant.model(self.model)? {
@@ -176,7 +183,10 @@ impl Making<'_> {
     }
 
     /// The model with an edit, where that is another.
-    fn faulty(&self, edit: &Edit) -> Result<Option<Model>> {
+    ///
+    /// # Errors
+    /// When the edit contradicts the weights.
+    pub fn faulty(&self, edit: &Edit) -> Result<Option<Model>> {
         Ok(match edit {
             Edit::Variant(variant) => variant.model(self.model)?,
             Edit::Checkpoint(model) => Some((**model).clone()),
@@ -215,12 +225,7 @@ impl Making<'_> {
         told: fn(f32) -> f32,
     ) -> Result<Option<Vec<f32>>> {
         let probe = &table.probes[p];
-        let edited = match edit {
-            Edit::Prompt(edit) => edit.apply(&probe.ids, probe.body.clone()),
-            Edit::Variant(_) if first >= probe.ids.len() + probe.path.len() => None,
-            _ => Some(plain(&probe.ids)),
-        };
-        edited
+        edited(probe, edit, first, probe.path.len())
             .map(|prompt| self.evaluate(model, probe, &prompt, table.scored, told))
             .transpose()
     }
@@ -257,7 +262,11 @@ impl Making<'_> {
         Ok(())
     }
 
-    fn tree<'m>(&self, model: &'m Model) -> Result<PromptTree<'m>> {
+    /// A tree as the work wants it.
+    ///
+    /// # Errors
+    /// When there are no threads for it.
+    pub fn tree<'m>(&self, model: &'m Model) -> Result<PromptTree<'m>> {
         let options = TreeOptions::of(model, self.threads);
         Ok(PromptTree::new(model, options)?)
     }
@@ -337,6 +346,20 @@ fn noise(table: &Table, astray: &[Vec<Option<Vec<f32>>>]) -> Vec<f64> {
         ratios.map(|(own, sound)| own / sound).fold(0.0, f64::max)
     };
     (0..astray.len()).map(of).collect()
+}
+
+/// A probe's prompt with an edit; nothing where all is as under sound, the answer's `tokens` included.
+pub fn edited(
+    probe: &Probe,
+    edit: &Edit,
+    first: usize,
+    tokens: usize,
+) -> Option<Vec<(u32, Option<usize>)>> {
+    match edit {
+        Edit::Prompt(edit) => edit.apply(&probe.ids, probe.body.clone()),
+        Edit::Variant(_) if first >= probe.ids.len() + tokens => None,
+        _ => Some(plain(&probe.ids)),
+    }
 }
 
 /// A prompt as it is.

@@ -6,6 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::audit::hypothesis::{Hypothesis, split};
+use crate::audit::observe::Weighed;
 use crate::audit::process::Process;
 use crate::audit::refine::Refined;
 use crate::{Error, Result};
@@ -129,8 +130,10 @@ pub struct State<'a> {
     pub hopeful: &'a [bool],
     /// .. and on any that is honest.
     pub decidable: &'a [bool],
-    /// Whether numbers were told; without them no divergence is known.
-    pub numbers: bool,
+    /// What the evidence is made of; without numbers no divergence is measured.
+    pub weighed: Weighed,
+    /// Of each hypothesis, its own divergence from sound, nats a token.
+    pub divergences: &'a [f64],
     /// Whether the budget is spent.
     pub spent: bool,
 }
@@ -167,7 +170,7 @@ impl State<'_> {
             };
             let near = match self.process.divergence() {
                 Some((_, most)) => most < self.terms.margin,
-                None => !self.numbers,
+                None => self.weighed != Weighed::Numbers && self.none_far(&faults),
             };
             if !open && !jumps && near && self.process.requests() >= LEAST {
                 return Some(self.told(Kind::Same, &[]));
@@ -202,13 +205,21 @@ impl State<'_> {
         }
     }
 
+    /// Whether none of these is further from sound than the margin: what stands for a divergence where none can be measured. How far another
+    /// program's rounding is, text does not tell.
+    fn none_far(&self, faults: &[usize]) -> bool {
+        let far = |h: &usize| self.divergences[*h] >= self.terms.margin;
+        let exact = faults.iter().filter(|h| !self.hypotheses[**h].rounds());
+        !exact.into_iter().any(far)
+    }
+
     /// Whether nothing speaks for any of these but that they are left: no deviation was in the direction of one. What nobody has
     /// thought of may be as large; and of text, a model that is led astray chooses another one's token now and then.
     fn left_over(&self, faults: &[usize]) -> bool {
         let bound = -self.terms.alpha.ln();
-        let speaks = |h: &usize| match self.numbers {
-            true => self.process.direction(*h) >= bound,
-            false => {
+        let speaks = |h: &usize| match self.weighed {
+            Weighed::Numbers | Weighed::Samples => self.process.direction(*h) >= bound,
+            Weighed::Choices => {
                 let (far, explained) = self.process.explains(*h);
                 explained >= CHOSEN && explained as f64 >= CHOSEN_SHARE * far as f64
             }
@@ -330,7 +341,8 @@ mod tests {
             terms: Terms::default(),
             hopeful: &decidable,
             decidable: &decidable,
-            numbers: true,
+            weighed: Weighed::Numbers,
+            divergences: &[0.0; 4],
             spent,
         };
         state.verdict()
@@ -358,6 +370,39 @@ mod tests {
         );
         // One request is none.
         assert!(judged(&[request([20.0, 0.0, 0.0, 0.0], NEAR)], ALL, false).is_none());
+    }
+
+    /// Of text no divergence is measured: what may be further than the margin has to be rejected, but for what rounds.
+    #[test]
+    fn of_text_what_is_left_has_to_be_known_to_be_near() {
+        let named = |name: &&str| Hypothesis {
+            name: (*name).to_owned(),
+            ..Hypothesis::sound()
+        };
+        let hypotheses: Vec<Hypothesis> = NAMES.iter().map(named).collect();
+        let mut process = Process::new(hypotheses.len());
+        // Nothing speaks against the second, nor against what rounds.
+        (0..4).for_each(|_| {
+            process.take(Evidence {
+                divergence: None,
+                ..request([4.0, 4.0, 0.0, 4.0], NEAR)
+            });
+        });
+        let kind = |divergences: &[f64]| {
+            let state = State {
+                hypotheses: &hypotheses,
+                process: &process,
+                terms: Terms::default(),
+                hopeful: &[false; 4],
+                decidable: &[false; 4],
+                weighed: Weighed::Samples,
+                divergences,
+                spent: true,
+            };
+            state.verdict().map(|v| v.verdict)
+        };
+        assert_eq!(kind(&[0.0, 0.01, 0.3, 0.3]), Some(Kind::Same));
+        assert_eq!(kind(&[0.0, 0.03, 0.3, 0.3]), Some(Kind::Undecided));
     }
 
     /// Near in all but one number, again and again: not the model; once, of eight: still the same.

@@ -86,7 +86,9 @@ impl Audit<'_> {
                 match v.divergence {
                     Some(_) => format!("the same: what is served is {name}{left}"),
                     None => format!(
-                        "the same as far as texts tell, which measure no divergence: what is served is {name}{left}"
+                        "the same as far as texts tell: what is served is {name}{left}. No divergence is measured; what is left is less than {} nats a \
+                         token from the model, or a rounding",
+                        self.terms.margin
                     ),
                 }
             }

@@ -318,6 +318,36 @@ fn a_temperature_or_a_share_that_is_forced_is_told() -> Test {
     Ok(())
 }
 
+/// Text alone, of answers that are sampled: what changes a few tokens of a greedy answer, or none, changes how likely all of them are.
+#[test]
+fn of_text_alone_a_fault_is_told_by_what_is_sampled() -> Test {
+    let text = |server: &Server, more: &[&str]| {
+        let base = format!("http://{}/v1", server.address);
+        audited(&[&["--endpoint", &base, "--at-most", "text"], more].concat())
+    };
+    let sound = Server::start(|_| ())?;
+    let (code, told) = text(&sound, &[])?;
+    let verdict = told["verdict"].as_str();
+    assert_eq!((code, verdict), (Some(0), Some("same")), "{told}");
+    assert_eq!(told["divergence"], Value::Null);
+    let excluded = told["excluded"].as_array().ok_or("nothing is excluded")?;
+    for fault in ["no-temperature", "router-softmax", "rope-base=2"] {
+        assert!(excluded.contains(&fault.into()), "{told}");
+    }
+    // How another program rounds, text does not tell.
+    let left = told["not_excluded"].as_array().ok_or("none is left")?;
+    assert!(left.contains(&"weights=q4_0".into()), "{told}");
+    // With too little to be sure of all that would matter nothing is called the same.
+    let (code, told) = text(&sound, &["--budget-requests", "3"])?;
+    assert_eq!(code, Some(4), "{told}");
+    drop(sound);
+    for fault in ["no-temperature", "experts-plus-one"] {
+        let (code, told) = text(&Server::with(fault)?, &[])?;
+        is_fault(code, &told, fault);
+    }
+    Ok(())
+}
+
 #[test]
 fn a_chat_with_another_template_or_a_hidden_system_message_is_told() -> Test {
     let dir = tempfile::tempdir()?;

@@ -1,8 +1,9 @@
 //! `fathom audit`: is what is served the model; if not, what was done to it.
 
+mod asking;
 mod reference;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
 pub use reference::{PackArgs, pack};
@@ -10,22 +11,23 @@ pub use reference::{PackArgs, pack};
 use crate::audit::choosing::{Choosing, Chosen, NO_ROOM, TOKENS};
 use crate::audit::context::ladder;
 use crate::audit::counts::count;
-use crate::audit::observe::{Told, observe};
+use crate::audit::observe::{Told, Weighed};
 use crate::audit::pack::Pack;
 use crate::audit::plan::Plan;
-use crate::audit::recording::{Recording, Speaker};
 use crate::audit::refine::Search;
+use crate::audit::sampled::Sampled;
 use crate::audit::session::{Budget, Session, Step};
-use crate::audit::table::{Making, Shape};
+use crate::audit::table::Shape;
 use crate::audit::verdict::{Kind, Terms, Verdict};
 use crate::audit::warm;
 use crate::audit::words::{Audit, in_words};
 use crate::cli::args;
 use crate::cli::endpoint::EndpointArgs;
 use crate::cli::out;
-use crate::endpoint::{Capabilities, Endpoint, Kind as Failed};
+use crate::endpoint::Endpoint;
 use crate::stop::Stop;
 use crate::{Error, Result};
+use asking::Asking;
 use reference::ReferenceArgs;
 
 /// Find out whether an API serves the model, and if not, what was done to it
@@ -49,9 +51,9 @@ pub struct Args {
     /// The API, /v1 included
     #[arg(long, value_name = "URL")]
     endpoint: String,
-    /// Requests with probes, at most
-    #[arg(long, value_name = "N", default_value = "8", value_parser = clap::value_parser!(u16).range(1..=1000))]
-    budget_requests: u16,
+    /// Requests with probes, at most: 8, or 16 where answers are sampled, as each says less
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    budget_requests: Option<u16>,
     /// Tokens of prompts and answers, at most
     #[arg(long, value_name = "TOKENS", default_value = "1M", value_parser = args::tokens)]
     budget_tokens: usize,
@@ -107,9 +109,10 @@ impl Args {
             None => self.model.again(),
         };
         format!(
-            "fathom audit {reference} --endpoint URL{} --budget-requests {} --budget-tokens {} --alpha {} --margin {}",
+            "fathom audit {reference} --endpoint URL{}{} --budget-tokens {} --alpha {} --margin {}",
             if self.chat { " --chat" } else { "" },
-            self.budget_requests,
+            self.budget_requests
+                .map_or(String::new(), |n| format!(" --budget-requests {n}")),
             self.budget_tokens,
             self.alpha,
             self.margin
@@ -144,21 +147,30 @@ pub fn run(args: &Args) -> Result<()> {
         AtMost::Top => Told::top(&can, shape),
         AtMost::Text => Told::Text,
     };
+    // What is sampled can be weighed only where there is a model, now.
+    let most = match (most, &kept, &args.record) {
+        (Told::Text, None, None) => Told::Sampled,
+        _ => most,
+    };
+    let usual = if most == Told::Sampled { 16 } else { 8 };
+    let requests = usize::from(args.budget_requests.unwrap_or(usual));
     if !args.json {
         let (host, can, most) = (endpoint.host(), can.in_words(), most.in_words());
         out::print(&format!("{host}\n{can}weighed: {most}\n\n"))?;
     }
     let mut rungs = Vec::new();
     let mut opened = None;
+    let (mut edits, mut rare) = (Vec::new(), 0.0);
     let pack = match kept {
         Some(pack) => pack,
         None => {
             let opened = opened.insert(args.model.open()?);
             let (seed, tokenizer) = (args.model.seed(), &opened.tokenizer);
             rungs = ladder(&endpoint, shape, tokenizer, &args.context, seed, &stop)?;
-            let probes = usize::from(args.budget_requests) + 2;
-            args.model
-                .pack(opened, shape, most == Told::Prompt, probes, &stop)?
+            let probes = requests + 2;
+            let prepared = args.model.prepare(opened, shape, most, probes, &stop)?;
+            (edits, rare) = (prepared.edits, prepared.rare);
+            args.model.pack(opened, prepared.table)
         }
     };
     let table = &pack.table;
@@ -168,11 +180,11 @@ pub fn run(args: &Args) -> Result<()> {
         most.of_answers(&can, shape)
     };
     if let Some(path) = &args.record {
-        return record(&endpoint, &can, told, &pack, path, &stop);
+        return asking::record(&endpoint, &can, told, &pack, path, &stop);
     }
     let counted = count(&endpoint, &can, &table.counts)?;
     let budget = Budget {
-        requests: args.budget_requests.into(),
+        requests,
         tokens: args.budget_tokens,
         minutes: args.budget_minutes,
     };
@@ -185,18 +197,27 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = Plan::new(table, told);
     let probes = (0..table.probes.len()).collect();
     let mut session = Session::new(&plan, terms, budget, probes);
-    let (mut failures, mut unasked) = (Vec::new(), Vec::new());
-    let ask = |probe: usize| {
-        let probe = &table.probes[probe];
-        let said = observe(&endpoint, &can, told, shape, probe, &pack.bytes);
-        said.map_err(|failure| format!("{}: {}", probe.name, failure.why))
-    };
-    let mut put = |session: &mut Session<'_>, probe| match ask(probe) {
-        Ok(observation) => session.take(probe, observation),
-        Err(failure) => {
-            session.spend(probe, 0, None);
-            failures.push(failure);
-        }
+    let mut unasked = Vec::new();
+    let making = opened
+        .as_ref()
+        .map(|opened| args.model.making(opened, &stop, &|_, _| ()));
+    let sampled = opened.as_ref().zip(making.as_ref());
+    let sampled = sampled.filter(|_| told == Told::Sampled);
+    let sampled = sampled.map(|(opened, making)| Sampled {
+        making,
+        tokenizer: &opened.tokenizer,
+        edits: &edits,
+        rare,
+    });
+    let mut asking = Asking {
+        endpoint: &endpoint,
+        can: &can,
+        told,
+        pack: &pack,
+        sampled: sampled.as_ref(),
+        seed: args.model.seed(),
+        answers: Vec::new(),
+        failures: Vec::new(),
     };
     let choosing = Choosing {
         endpoint: &endpoint,
@@ -223,7 +244,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
     };
     // Where the text alone is weighed, answers that are drawn would be taken for another model's.
-    if told == Told::Text {
+    if told.weighed() != Weighed::Numbers {
         choose(&[0.0], session.tokens, &mut chosen)?;
     }
     let mut verdict = loop {
@@ -233,7 +254,7 @@ pub fn run(args: &Args) -> Result<()> {
         }
         match session.step() {
             Step::Done(verdict) => break *verdict,
-            Step::Put(probe) if in_time() => put(&mut session, probe),
+            Step::Put(probe) if in_time() => asking.put(&mut session, probe)?,
             Step::Put(_) => break session.ended(),
         }
     };
@@ -242,21 +263,17 @@ pub fn run(args: &Args) -> Result<()> {
     let value = verdict.parameters.get("value").and_then(|v| v.as_str());
     let number = value.is_some_and(|v| v.parse::<f64>().is_ok() || v.starts_with("beyond-"));
     let unnamed = verdict.verdict == Kind::Other || (number && verdict.share.is_none());
-    if let (Some(opened), true) = (&opened, unnamed) {
+    let numbers = told.weighed() == Weighed::Numbers;
+    if let (Some(making), true) = (&making, unnamed && numbers) {
         while session.observed.len() < HELD {
             stop.check()?;
             let Some(probe) = session.next().filter(|_| in_time()) else {
                 break;
             };
-            put(&mut session, probe);
+            asking.put(&mut session, probe)?;
         }
         let search = Search {
-            making: &Making {
-                model: &opened.model,
-                threads: args.model.threads(),
-                stop: &stop,
-                progress: &|_, _| (),
-            },
+            making,
             table,
             observed: &session.observed,
         };
@@ -266,24 +283,26 @@ pub fn run(args: &Args) -> Result<()> {
         && chosen.forced.is_empty()
         && in_time()
     {
-        let at: &[f64] = if told == Told::Text {
-            &[1.0]
-        } else {
-            &[0.0, 1.0]
-        };
+        let at: &[f64] = if numbers { &[0.0, 1.0] } else { &[1.0] };
         choose(at, session.tokens + chosen.billed, &mut chosen)?;
+    }
+    let decided = !matches!(verdict.verdict, Kind::Same | Kind::Undecided);
+    if let (Some(sampled), true) = (&sampled, decided) {
+        chosen.forced = sampled.rules(&asking.answers, &session.process, terms.alpha);
     }
     if !chosen.forced.is_empty() {
         verdict = verdict.with(chosen.forced.clone());
     }
+    let mut failures = std::mem::take(&mut asking.failures);
     failures.extend(unasked);
     if let (0, Some(why)) = (session.process.requests(), failures.last()) {
         return Err(Error::Unfinished(format!("audit: {why}")));
     }
     let mut repeated = None;
-    if let (Kind::Same, true, Some(cold)) = (verdict.verdict, in_time(), session.longest()) {
+    let again = session.longest().filter(|_| told != Told::Sampled);
+    if let (Kind::Same, true, Some(cold)) = (verdict.verdict, in_time(), again) {
         let near = (session.process.requests(), terms.alpha);
-        match warm::look(table, cold, near, ask) {
+        match warm::look(table, cold, near, |probe| asking.ask(probe)) {
             Ok(warm) => {
                 repeated = warm.apart;
                 if let Some(found) = warm.found {
@@ -322,49 +341,6 @@ pub fn run(args: &Args) -> Result<()> {
         out::print(&in_words(&audit))?;
     }
     ended(&verdict)
-}
-
-/// Puts every probe once and writes what was told.
-fn record(
-    endpoint: &Endpoint,
-    can: &Capabilities,
-    told: Told,
-    pack: &Pack,
-    path: &Path,
-    stop: &Stop,
-) -> Result<()> {
-    let table = &pack.table;
-    let mut recording = Recording {
-        speaker: Speaker {
-            engine: endpoint.host(),
-            truth: None,
-        },
-        observations: Vec::new(),
-    };
-    let mut refused = None;
-    for (i, probe) in table.probes.iter().enumerate() {
-        stop.check()?;
-        match observe(endpoint, can, told, table.shape, probe, &pack.bytes) {
-            Ok(observation) => {
-                recording.observations.push((i, observation));
-                recording.write(path, table)?;
-            }
-            // One that is longer than the service's context, where others are not.
-            Err(failure) if failure.kind == Failed::Refused => {
-                eprintln!("fathom: {}: {}", probe.name, failure.why);
-                refused = Some(failure);
-            }
-            Err(failure) => return Err(failure.into()),
-        }
-    }
-    if let (Some(failure), true) = (refused, recording.observations.is_empty()) {
-        return Err(failure.into());
-    }
-    out::line(&format!(
-        "{}: {} probes",
-        path.display(),
-        recording.observations.len()
-    ))
 }
 
 fn ended(verdict: &Verdict) -> Result<()> {

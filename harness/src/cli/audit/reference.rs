@@ -5,9 +5,10 @@ use std::path::PathBuf;
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::audit::hypothesis;
+use crate::audit::observe::Told;
 use crate::audit::pack::Pack;
-use crate::audit::prepare::{self, Wanted};
-use crate::audit::table::{Making, Shape};
+use crate::audit::prepare::{self, Prepared, Wanted};
+use crate::audit::table::{Making, Shape, Table};
 use crate::cli::args;
 use crate::cli::model::{EngineArgs, ModelArgs};
 use crate::opened::{Opened, TemplateArgs};
@@ -72,18 +73,33 @@ impl ReferenceArgs {
         self.seed
     }
 
-    /// Evaluates the reference and all of its faults on `probes` long probes and a few short ones.
+    /// The reference, for evaluations.
+    pub fn making<'a>(
+        &self,
+        opened: &'a Opened,
+        stop: &'a Stop,
+        progress: &'a dyn Fn(usize, usize),
+    ) -> Making<'a> {
+        Making {
+            model: &opened.model,
+            threads: self.engine.threads,
+            stop,
+            progress,
+        }
+    }
+
+    /// Evaluates the reference and all of its faults on `probes` long probes and a few short ones, for a service that tells so much.
     ///
     /// # Errors
     /// When a suspect does not open, or the model has no template for what is to be audited.
-    pub fn pack(
+    pub fn prepare(
         &self,
         opened: &Opened,
         shape: Shape,
-        scored: bool,
+        told: Told,
         probes: usize,
         stop: &Stop,
-    ) -> Result<Pack> {
+    ) -> Result<Prepared> {
         if shape == Shape::Chat && opened.raw_prompts() {
             return Err(Error::Usage(format!(
                 "audit: {} has no chat template, and nothing but chat is to be audited; name one with --chat-template",
@@ -99,7 +115,8 @@ impl ReferenceArgs {
         });
         let wanted = Wanted {
             shape,
-            scored,
+            scored: told == Told::Prompt,
+            sampled: told == Told::Sampled,
             probes,
             length: self.length,
             most: opened.model.spec.context_length,
@@ -109,28 +126,28 @@ impl ReferenceArgs {
         let style = ProgressStyle::with_template(style);
         let bar = ProgressBar::new(0);
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
-        let making = Making {
-            model: &opened.model,
-            threads: self.engine.threads,
-            stop,
-            progress: &|done, total| {
-                bar.set_length(total as u64);
-                bar.set_position(done as u64);
-            },
+        let progress = |done, total| {
+            bar.set_length(total as u64);
+            bar.set_position(done as u64);
         };
-        let table = prepare::table(opened, suspects.collect::<Result<_>>()?, wanted, &making);
+        let making = self.making(opened, stop, &progress);
+        let prepared = prepare::table(opened, suspects.collect::<Result<_>>()?, wanted, &making);
         bar.finish_and_clear();
-        let table = table?;
+        prepared
+    }
+
+    /// A table with what it is of.
+    pub fn pack(&self, opened: &Opened, table: Table) -> Pack {
         let mut model = opened.identity();
         model.insert("name".to_owned(), self.model.name().into());
         if !self.declared.is_empty() {
             model.insert("declared".to_owned(), self.declared.clone().into());
         }
-        Ok(Pack {
+        Pack {
             bytes: prepare::bytes(opened, &table),
             table,
             model,
-        })
+        }
     }
 }
 
@@ -169,8 +186,14 @@ pub fn pack(args: &PackArgs) -> Result<()> {
     let shape = if args.chat { Shape::Chat } else { Shape::Raw };
     let opened = args.reference.open()?;
     let probes = args.probes.into();
-    let scored = !(args.chat || args.answers);
-    let pack = args.reference.pack(&opened, shape, scored, probes, &stop)?;
+    let told = match args.chat || args.answers {
+        true => Told::Text,
+        false => Told::Prompt,
+    };
+    let prepared = args
+        .reference
+        .prepare(&opened, shape, told, probes, &stop)?;
+    let pack = args.reference.pack(&opened, prepared.table);
     pack.write(&args.out)?;
     let table = &pack.table;
     let tokens: usize = table.probes.iter().map(|p| p.ids.len()).sum();
