@@ -304,3 +304,49 @@ fn what_is_no_reference_is_named() -> Test {
     }
     Ok(())
 }
+
+/// A whole suite is recorded as a run would send it, each prompt once, and a fault shows from where it begins.
+#[test]
+fn a_suites_prompts_are_recorded_and_checked() -> Test {
+    let dir = tempfile::tempdir()?;
+    let suite = ["--suite", "default", "--lengths", "200,300"];
+    let to = ["--top-k", "8", "--out", "suite.safetensors"];
+    let said = done(
+        dir.path(),
+        &[&["logits", "record"], &suite[..], &to].concat(),
+    )?;
+    let plan = [&["run", "--plan"], &suite[..]].concat();
+    let items = done(dir.path(), &plan)?;
+    assert!(items.contains("300"), "{items}");
+    let bytes = std::fs::read(dir.path().join("suite.safetensors"))?;
+    let file = SafeTensors::deserialize(&bytes)?;
+    let offsets = file.tensor("offsets")?;
+    let offsets: Vec<i64> = offsets
+        .data()
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .map(|b| i64::from_le_bytes(*b))
+        .collect();
+    let lengths: Vec<i64> = offsets.windows(2).map(|w| w[1] - w[0]).collect();
+    let longest = lengths.iter().max().copied().unwrap_or(0);
+    assert!((290..=300).contains(&longest), "{lengths:?}");
+    assert!(lengths.iter().filter(|n| **n <= 200).count() > 10);
+    let total = offsets.last().copied().unwrap_or(0);
+    assert!(said.contains(&format!("{total} tokens")), "{said}");
+    let against = ["--reference", "suite.safetensors"];
+    assert_eq!(check(dir.path(), &against)?.0, 0);
+    let fault = [&against[..], &["--fault", "no-temperature"]].concat();
+    let (code, told) = check(dir.path(), &fault)?;
+    assert_eq!(code, 1, "{told}");
+    // More logits than there are.
+    let all = [&["logits", "record"], &suite[..]].concat();
+    let too_many = ["--top-k", "100000", "--out", "more.safetensors"];
+    let (code, _, err) = fathom(dir.path(), &[&all[..], &too_many].concat())?;
+    assert_eq!(code, 2, "{err}");
+    assert!(
+        err.contains("--top-k") && err.contains("found 100000"),
+        "{err}"
+    );
+    Ok(())
+}

@@ -71,6 +71,14 @@ impl Rule {
         }
     }
 
+    /// Its number.
+    pub fn value(self) -> f64 {
+        match self {
+            Self::Temperature(x) | Self::TopP(x) | Self::MinP(x) => x,
+            Self::TopK(k) => k as f64,
+        }
+    }
+
     fn same_kind(self, other: Self) -> bool {
         std::mem::discriminant(&self) == std::mem::discriminant(&other)
     }
@@ -208,6 +216,14 @@ pub fn judge(answers: &[Vec<Place>], asked: f64, differ: bool, alpha: f64) -> Fo
     };
     // The most likely rule of each kind, and those kinds that are not much less likely than the best.
     let mut kinds: Vec<(Rule, f64)> = Vec::new();
+    let interval = |best: Rule, gain_of: f64| {
+        let near = best.like().into_iter();
+        let near = near.filter(|rule| gain(*rule) > gain_of - bound);
+        near.map(Rule::value)
+            .fold([f64::INFINITY, f64::NEG_INFINITY], |[a, b], v| {
+                [a.min(v), b.max(v)]
+            })
+    };
     for (i, rule) in rules.iter().enumerate() {
         if rules[..i].iter().any(|r| r.same_kind(*rule)) {
             continue;
@@ -225,6 +241,7 @@ pub fn judge(answers: &[Vec<Place>], asked: f64, differ: bool, alpha: f64) -> Fo
             "{} tokens that were asked for at temperature {asked}: likelier by a factor of e^{gain:.1} by this rule",
             places.len()
         ),
+        interval: Some(interval(*rule, *gain)),
     });
     Found {
         forced: forced.collect(),
@@ -299,6 +316,8 @@ mod tests {
             let value = names(&found)[0].strip_prefix("forced-temperature=");
             let value: f64 = value.and_then(|v| v.parse().ok()).unwrap_or(0.0);
             assert!((value - t).abs() < 0.16, "{t}: {value}");
+            let [low, high] = found.forced[0].interval.unwrap_or_default();
+            assert!(low <= t && t <= high && high - low < 0.5, "{low} {high}");
             // What came is not improbable by it.
             let rule = found.best.unwrap_or(Rule::TopK(1));
             let far = drawn(256, 3, at(t));

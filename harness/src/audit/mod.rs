@@ -24,6 +24,7 @@
 //! | `refine` | a value that the catalogue does not have |
 //! | `sampled` | answers that are drawn, weighed by their text |
 //! | `recording` | what a service said, kept |
+//! | `shown` | a cut that an echo shows |
 //! | `session` | the sequence: which probe is next, and when it is enough |
 
 pub mod choices;
@@ -45,6 +46,7 @@ pub mod refine;
 pub mod request;
 pub mod sampled;
 pub mod session;
+pub mod shown;
 pub mod table;
 pub mod verdict;
 pub mod warm;

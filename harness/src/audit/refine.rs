@@ -24,6 +24,9 @@ pub struct Refined {
     pub summary: String,
     /// What speaks for it, in words.
     pub evidence: String,
+    /// Values that are not much less likely, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub interval: Option<[f64; 2]>,
 }
 
 /// A family of faults with one number.
@@ -277,6 +280,7 @@ impl Search<'_> {
             evidence: format!(
                 "{how}; it predicts {holds} of {of} requests beside as honest engines would"
             ),
+            interval: None,
         };
         Ok((shows && 5 * holds >= 4 * of).then(|| (off / of as f64, refined())))
     }

@@ -78,6 +78,7 @@ pub fn look(
                     "{name}, put again {far} times, was {least:.1} times as far from the reference as an honest engine may be, \
                      and near it the first time, as {near} requests were"
                 ),
+                interval: None,
             }));
         }
         told = ask(probe)?;
@@ -93,6 +94,16 @@ fn chance(near: usize, far: usize) -> f64 {
     (1.0 - s).powf(n) * s.powf(m)
 }
 
+/// The greatest share of bad backends that `near` good answers leave possible: seen with a probability of less than 1 - `alpha`.
+pub fn unseen(near: usize, alpha: f64) -> f64 {
+    1.0 - alpha.powf(1.0 / near.max(1) as f64)
+}
+
+/// Good answers after which no share above this is possible.
+pub fn needed(share: f64, alpha: f64) -> usize {
+    (alpha.ln() / (1.0 - share).ln()).ceil() as usize
+}
+
 impl Found {
     /// The verdict with what was found in place of *same*.
     pub fn told(self, verdict: Verdict) -> Verdict {
@@ -104,6 +115,7 @@ impl Found {
                     name: "mixture".to_owned(),
                     summary: "some requests are answered by another backend".to_owned(),
                     evidence,
+                    interval: None,
                 };
                 Verdict {
                     verdict: Kind::Other,
@@ -141,6 +153,9 @@ mod tests {
     fn a_cache_is_told_from_a_mixture_when_chance_would_hardly_do_it() {
         // Four near, then four far: a half, 1 in 256.
         assert_eq!(chance(4, 4), 1.0 / 256.0);
+        assert!((unseen(4, 0.01) - 0.684).abs() < 1e-3);
+        assert_eq!(needed(0.1, 0.01), 44);
+        assert!(unseen(44, 0.01) <= 0.1 && unseen(43, 0.01) > 0.1);
         assert!(chance(4, 2) > 0.02 && chance(4, 3) > 0.008 && chance(3, 4) < 0.01);
     }
 }

@@ -12,6 +12,7 @@ use crate::audit::counts::Counted;
 use crate::audit::observe::Told;
 use crate::audit::session::{Budget, Session};
 use crate::audit::verdict::{Kind, OTHER, Terms, Verdict};
+use crate::audit::warm::{needed, unseen};
 use crate::endpoint::Billed;
 use crate::report::plot;
 use crate::{Error, Result};
@@ -166,6 +167,10 @@ impl Audit<'_> {
                 let budget = |(requests, tokens)| json!({"requests": requests, "tokens": tokens});
                 left.then(|| (h.name.clone(), needed.map_or(Value::Null, budget)))
             });
+        if self.verdict.verdict == Kind::Same {
+            let n = self.session.process.requests();
+            object["share_not_excluded"] = unseen(n, self.terms.alpha).into();
+        }
         object["would_decide"] = Value::Object(needed.collect());
         object["model"] = json!(self.model);
         let findings: Vec<String> = self.counted.iter().filter_map(Counted::finding).collect();
@@ -285,7 +290,20 @@ pub fn in_words(audit: &Audit<'_>) -> String {
         );
     }
     for r in &v.refined {
-        let _ = writeln!(text, "{}: {}", r.name, r.evidence);
+        let interval = r.interval.map_or(String::new(), |[low, high]| {
+            format!("; values from {low} to {high} are less likely by less than 1/alpha")
+        });
+        let _ = writeln!(text, "{}: {}{interval}", r.name, r.evidence);
+    }
+    if v.verdict == Kind::Same {
+        let alpha = audit.terms.alpha;
+        let _ = writeln!(
+            text,
+            "had up to {:.0} % of requests gone elsewhere, {} could all have met the model (at alpha); {} would tell a share of 10 %",
+            100.0 * unseen(session.process.requests(), alpha),
+            session.process.requests(),
+            needed(0.1, alpha)
+        );
     }
     for (probe, o) in &session.observed {
         let probe = &session.table.probes[*probe];

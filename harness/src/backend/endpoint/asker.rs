@@ -299,9 +299,9 @@ fn failed(failure: &Failure, foreseen: Tokens) -> (Outcome, Tokens) {
         true => Outcome::Refused(failure.why.clone()),
         false => Outcome::Failed(failure.why.clone()),
     };
-    // What a service refused it did not work on; what broke off it may have.
+    // What a service refused it did not work on; what broke off, or holds an error within an answer, it may have.
     let billed = match (failure.kind, failure.status) {
-        (Kind::Refused | Kind::Forbidden, _) | (Kind::Transport, Some(_)) => Tokens::default(),
+        (Kind::Refused | Kind::Transport, Some(_)) | (Kind::Forbidden, _) => Tokens::default(),
         _ => foreseen,
     };
     (outcome, billed)

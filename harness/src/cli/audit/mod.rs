@@ -17,6 +17,7 @@ use crate::audit::plan::Plan;
 use crate::audit::refine::Search;
 use crate::audit::sampled::Sampled;
 use crate::audit::session::{Budget, Session, Step};
+use crate::audit::shown;
 use crate::audit::table::Shape;
 use crate::audit::verdict::{Kind, Terms, Verdict};
 use crate::audit::warm;
@@ -278,6 +279,9 @@ pub fn run(args: &Args) -> Result<()> {
             observed: &session.observed,
         };
         verdict = verdict.with(search.find()?);
+    }
+    if let (None, Kind::Other) = (&opened, verdict.verdict) {
+        verdict = verdict.with(shown::cut(table, &session.observed).into_iter().collect());
     }
     if matches!(verdict.verdict, Kind::Same | Kind::Undecided)
         && chosen.forced.is_empty()

@@ -13,6 +13,7 @@ use crate::cli::audit::{PackArgs, pack};
 #[command(after_help = "Examples:
   fathom logits record --model llama4/ --tokens tokens.json --out logits.safetensors
   fathom logits record --tokens tokens.json --out small.safetensors --top-k 64
+  fathom logits record --suite needle --lengths 1k,4k --out suite.safetensors --top-k 64
   fathom logits record --tokens tokens.json --out faulty.safetensors --fault no-chunk
   fathom logits check --model model-q4.gguf --reference logits.safetensors --plot curve.svg
   fathom logits check --candidate other.safetensors --reference logits.safetensors --json")]

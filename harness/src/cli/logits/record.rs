@@ -4,11 +4,13 @@ use std::path::PathBuf;
 
 use fathom_engine::{Extend, Logits, Model, PromptTree, TreeOptions};
 
+use crate::cli::args;
 use crate::cli::logits::tokens::Sequences;
 use crate::cli::model::{EngineArgs, FaultArgs, ModelArgs};
 use crate::cli::out;
 use crate::divergence::base::BaseWriter;
 use crate::logits_file::{LogitsWriter, TopWriter};
+use crate::opened::{Opened, TemplateArgs};
 use crate::stop::Stop;
 use crate::{Error, Result};
 
@@ -21,9 +23,17 @@ pub struct Args {
     fault: FaultArgs,
     #[command(flatten)]
     pub(super) engine: EngineArgs,
+    #[command(flatten)]
+    template: TemplateArgs,
     /// A JSON array of token ids, or of such arrays; positions start at 0 in each
-    #[arg(long, value_name = "FILE")]
-    tokens: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "suite")]
+    tokens: Option<PathBuf>,
+    /// The prompts of a suite in place of a file: a name (see `fathom list suites`) or a file; may be given more than once
+    #[arg(long, value_name = "NAME|FILE", conflicts_with = "tokens")]
+    suite: Vec<String>,
+    /// Context lengths in place of the suite's own: 1k,4k,16k
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = args::tokens, requires = "suite")]
+    lengths: Vec<usize>,
     /// Safetensors file: `tokens` i32 [n], `logits` f32 [n, n_vocab], and `offsets` i64 [arrays + 1] where there are
     /// arrays. A name that ends in `.kld`: llama.cpp's base file of KL divergence; arrays of one length
     #[arg(long, value_name = "FILE")]
@@ -44,7 +54,18 @@ pub fn run(args: &Args) -> Result<()> {
     let stop = Stop::on_signals()?;
     let model = args.model.open_with(&args.fault)?;
     let n_vocab = model.spec.n_vocab;
-    let mut sequences = Sequences::read(&args.tokens, n_vocab)?;
+    if let Some(k) = args.top_k.filter(|k| *k as usize > n_vocab) {
+        let expected = format!("at most {n_vocab}, all of the vocabulary");
+        return Err(Error::input("--top-k", "logits", k, expected));
+    }
+    let (model, mut sequences) = match &args.tokens {
+        Some(path) => (model, Sequences::read(path, n_vocab)?),
+        None => {
+            let opened = Opened::new(model, &args.template)?;
+            let sequences = Sequences::of_suites(&opened, &args.suite, &args.lengths, &stop)?;
+            (opened.model, sequences)
+        }
+    };
     let base = args.out.extension().is_some_and(|e| e == "kld");
     let mut writer = match args.top_k {
         Some(_) if base => {

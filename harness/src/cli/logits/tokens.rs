@@ -1,10 +1,17 @@
 //! A file of token sequences.
 
+use std::collections::{BTreeSet, HashSet};
 use std::path::Path;
 
 use serde_json::Value;
 
 use crate::json::kind;
+use crate::layout::Layout;
+use crate::opened::Opened;
+use crate::run::plan::Plan;
+use crate::stop::Stop;
+use crate::suite::{Length, Suite};
+
 use crate::{Error, Result};
 
 /// The sequences of a tokens file.
@@ -52,6 +59,48 @@ impl Sequences {
         if all.ids.is_empty() {
             return Err(Error::input(&file, "JSON", "no token", "at least one"));
         }
+        Ok(all)
+    }
+
+    /// The prompts of suites, each once, as a run would send them; `lengths` in place of the suites' own where there are any.
+    pub fn of_suites(
+        opened: &Opened,
+        names: &[String],
+        lengths: &[usize],
+        stop: &Stop,
+    ) -> Result<Self> {
+        let suites = names.iter().map(|name| {
+            let mut suite = Suite::load(name)?;
+            if !lengths.is_empty() {
+                let sorted: BTreeSet<usize> = lengths.iter().copied().collect();
+                suite.file.lengths = sorted.into_iter().map(Length).collect();
+            }
+            Ok(suite)
+        });
+        let suites = suites.collect::<Result<Vec<_>>>()?;
+        let most = opened.model.spec.context_length;
+        let plan = Plan::new(&suites, most)?;
+        let mut layout = Layout::new(&*opened.tokenizer, opened.frame()?);
+        let mut all = Self {
+            ids: Vec::new(),
+            offsets: None,
+        };
+        let (mut offsets, mut seen) = (vec![0], HashSet::new());
+        let too_long = |n: usize| (n > most).then(|| format!("longer than {most} tokens"));
+        plan.lay_out(&mut layout, &too_long, &mut |record| {
+            stop.check()?;
+            let ids = &record.prompt.ids;
+            if !ids.is_empty() && seen.insert(ids.clone()) {
+                all.ids.extend(ids);
+                offsets.push(all.ids.len() as i64);
+            }
+            Ok(())
+        })?;
+        if all.ids.is_empty() {
+            let names = names.join(" ");
+            return Err(Error::Usage(format!("--suite {names}: no prompts")));
+        }
+        all.offsets = Some(offsets);
         Ok(all)
     }
 
