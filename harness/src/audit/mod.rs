@@ -10,9 +10,11 @@
 //! | `observe` | a probe put to a service, and what it says beside the predictions |
 //! | `choices` | a greedy answer's tokens under every hypothesis |
 //! | `evidence` | one request between two hypotheses, under noise that is heavy-tailed |
+//! | `line` | the line that is fitted for it |
 //! | `request` | one request and every hypothesis |
 //! | `process` | all requests together: e-processes, valid whenever one stops |
-//! | `verdict` | what the evidence carries |
+//! | `state` | what the evidence carries |
+//! | `verdict` | what it ends in |
 //! | `warm` | a prompt put again: warm and cold |
 //! | `words` | all of it as a person reads it |
 //! | `pack` | all of that in a file: an audit without the model |
@@ -34,6 +36,7 @@ pub mod counts;
 pub mod drawn;
 pub mod evidence;
 pub mod hypothesis;
+pub mod line;
 pub mod observe;
 pub mod pack;
 pub mod plan;
@@ -47,6 +50,7 @@ pub mod request;
 pub mod sampled;
 pub mod session;
 pub mod shown;
+pub mod state;
 pub mod table;
 pub mod verdict;
 pub mod warm;

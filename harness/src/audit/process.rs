@@ -5,7 +5,7 @@
 //! starts at 1, so that it ever reaches 1/alpha has a probability of at most alpha (Ville): one may look after each
 //! request and stop when one likes. What was rejected once stays rejected.
 
-use crate::audit::evidence::tail;
+use crate::audit::line::tail;
 use crate::audit::request::{Evidence, LEFT, SPREAD};
 use crate::backend::sample::log_sum_exp;
 

@@ -3,8 +3,9 @@
 use rayon::prelude::*;
 
 use crate::audit::choices::Likelihood;
-use crate::audit::evidence::{Seen, tail};
+use crate::audit::evidence::Seen;
 use crate::audit::hypothesis::Hypothesis;
+use crate::audit::line::tail;
 use crate::audit::table::Table;
 
 /// Honest engines that nobody measured may be further away than those that were by this factor: a model that is bf16 throughout is

@@ -7,8 +7,9 @@ use crate::audit::observe::Observation;
 use crate::audit::plan::{Noise, Plan};
 use crate::audit::process::Process;
 use crate::audit::request::Evidence;
+use crate::audit::state::State;
 use crate::audit::table::Table;
-use crate::audit::verdict::{Kind, State, Terms, Verdict};
+use crate::audit::verdict::{Kind, Terms, Verdict};
 
 /// What may be spent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]

@@ -204,6 +204,16 @@ fn a_service_that_cuts_prompts_is_told_where_and_to_what() -> Test {
         Some("beyond-300"),
         "{told}"
     );
+    // With a pack nothing is evaluated: the echo alone shows it.
+    let dir = tempfile::tempdir()?;
+    let pack = dir.path().join("short.pack").display().to_string();
+    let made = ["logits", "pack", "--length", "400", "--probes", "5"];
+    let made = fathom(&[&made[..], &["--out", &pack]].concat())?;
+    assert!(made.status.success());
+    let (code, told) = audited(&["--endpoint", &base, "--reference", &pack])?;
+    is_fault(code, &told, "cut-middle");
+    let value = told["parameters"]["value"].as_str();
+    assert_eq!(value, Some("beyond-300"), "{told}");
     Ok(())
 }
 
