@@ -100,7 +100,11 @@ impl<'a> Plan<'a> {
         // Another program rounds to other numbers.
         match g == 0 && self.table.hypotheses[h].rounds() {
             true => 0.0,
-            false => of_one(apart(self.table, probe, g, h)),
+            false => {
+                let like = like(self.table, probe);
+                let all = like.iter().map(|p| of_one(apart(self.table, *p, g, h)));
+                all.sum::<f64>() / like.len().max(1) as f64
+            }
         }
     }
 
@@ -170,6 +174,21 @@ fn apart(table: &Table, probe: usize, g: usize, h: usize) -> f64 {
         sum.max(0.0)
     };
     p.tail.iter().enumerate().map(place).sum()
+}
+
+/// The probe, or where it is not evaluated those of its kind and about its length that are.
+fn like(table: &Table, probe: usize) -> Vec<usize> {
+    let known = |p: &usize| !table.probes[*p].path.is_empty();
+    if known(&probe) {
+        return vec![probe];
+    }
+    let kind = |p: usize| table.probes[p].name.split('-').next();
+    let length = |p: usize| table.probes[p].ids.len();
+    let near = |p: &usize| 4 * length(*p) > 3 * length(probe) && 3 * length(*p) < 4 * length(probe);
+    let all: Vec<usize> = (0..table.probes.len()).filter(known).collect();
+    let same = all.iter().copied().filter(near);
+    let same: Vec<usize> = same.filter(|p| kind(*p) == kind(probe)).collect();
+    if same.is_empty() { all } else { same }
 }
 
 /// Probabilities of a place's tokens, and of all others together.

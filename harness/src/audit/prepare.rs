@@ -3,12 +3,12 @@
 use fathom_engine::Model;
 
 use crate::audit::counts::counts;
-use crate::audit::hypothesis::{self, Edit, HONEST, Hypothesis};
+use crate::audit::hypothesis::{self, Edit, Hypothesis};
 use crate::audit::observe::Bytes;
 use crate::audit::probe::{Kind, Probe, ask, unfinished};
 use crate::audit::prompt::PromptEdit;
 use crate::audit::sampled::draw;
-use crate::audit::table::{Making, Shape, Table};
+use crate::audit::table::{Answers, Making, Shape, Table};
 use crate::opened::Opened;
 use crate::rng::Rng;
 use crate::{Error, Result};
@@ -45,6 +45,8 @@ pub struct Prepared {
 
 /// No probe is shorter, nor has to be much longer where nothing depends on length.
 const SHORT: usize = 384;
+/// Long probes that the reference itself answers, where answers are sampled.
+const DRAWN: usize = 4;
 /// What a user asks for whose text goes on.
 const GO_ON: &str = "Go on with this text.";
 /// A system message as services put it before a conversation.
@@ -130,15 +132,20 @@ pub fn table(
     catalogue.extend(edits.map(|edit| (Hypothesis::of_prompt(&edit), Edit::Prompt(edit))));
     catalogue.extend(hypothesis::suspects(&opened.model, suspects)?);
     let (mut tokens, mut rare) = (0, 0);
-    for (i, probe) in probes.iter_mut().enumerate().filter(|_| wanted.sampled) {
+    // What the others bring is known from these.
+    let drawn = |i: &usize| wanted.sampled && (*i < DRAWN || *i >= wanted.probes);
+    for (i, probe) in probes.iter_mut().enumerate().filter(|(i, _)| drawn(i)) {
         let seed = Rng::of(wanted.seed, "answers", i as u64, "reference").bits();
         let drawn = draw(making, &opened.tokenizer, &opened.stop, seed, probe)?;
         (tokens, rare) = (tokens + drawn.0, rare + drawn.1);
     }
     let edits = catalogue.iter().map(|(_, edit)| edit.clone()).collect();
-    let honest = if wanted.sampled { &[][..] } else { &HONEST };
-    let (shape, scored) = (wanted.shape, wanted.scored);
-    let mut table = making.table(shape, scored, catalogue, probes, &opened.stop, honest)?;
+    let ends = &opened.stop[..];
+    let answers = match wanted.sampled {
+        true => Answers::Drawn,
+        false => Answers::Likeliest { ends },
+    };
+    let mut table = making.table(wanted.shape, wanted.scored, catalogue, probes, answers)?;
     table.counts = counts(opened)?;
     Ok(Prepared {
         table,

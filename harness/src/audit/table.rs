@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::counts::Count;
 use crate::audit::evidence::Seen;
-use crate::audit::hypothesis::{Edit, Honest, Hypothesis};
+use crate::audit::hypothesis::{Edit, HONEST, Honest, Hypothesis};
 use crate::audit::observe::NUMBERED;
 use crate::audit::probe::Probe;
 use crate::backend::sample::{self, log_sum_exp};
@@ -47,7 +47,7 @@ pub struct Table {
     pub hypotheses: Vec<Hypothesis>,
     /// The probes.
     pub probes: Vec<Probe>,
-    /// Of hypothesis h and probe p, `predicted[h][p]`, as long as [`Probe::data`].
+    /// Of hypothesis h and probe p, `predicted[h][p]`, as long as [`Probe::data`]; empty where the probe is not evaluated.
     #[serde(skip)]
     pub predicted: Vec<Vec<Vec<f32>>>,
     /// The same of sound models in other numerics.
@@ -56,6 +56,18 @@ pub struct Table {
     /// Of each hypothesis, how much further than under sound an honest engine is from what it predicts, at most on a few probes:
     /// where a fault has led a model astray, small deviations grow, or do not.
     pub noise: Vec<f64>,
+}
+
+/// How the reference's own answers to probes come about.
+#[derive(Clone, Copy, Debug)]
+pub enum Answers<'a> {
+    /// The most probable token each time, up to one of these.
+    Likeliest {
+        /// Tokens that end an answer.
+        ends: &'a [u32],
+    },
+    /// They were drawn before; a probe without one is not evaluated.
+    Drawn,
 }
 
 /// What a table is made of.
@@ -71,8 +83,7 @@ pub struct Making<'a> {
 }
 
 impl Making<'_> {
-    /// Evaluates everything. Probes come without path and tail, which the reference decides, or with those that it drew; `honest` are the
-    /// engines whose numbers are wanted, none where no numbers are weighed.
+    /// Evaluates everything.
     ///
     /// # Errors
     /// When a hypothesis contradicts the weights, or the work is stopped.
@@ -82,12 +93,12 @@ impl Making<'_> {
         scored: bool,
         catalogue: Vec<(Hypothesis, Edit)>,
         mut probes: Vec<Probe>,
-        ends: &[u32],
-        honest: &[Honest],
+        answers: Answers<'_>,
     ) -> Result<Table> {
-        let few = match honest {
-            [] => 0,
-            _ => probes.len().min(NOISE_PROBES),
+        // Of what is drawn no numbers are weighed.
+        let (honest, few) = match answers {
+            Answers::Likeliest { .. } => (&HONEST[..], probes.len().min(NOISE_PROBES)),
+            Answers::Drawn => (&[][..], 0),
         };
         let exact = catalogue.iter().filter(|(h, _)| !h.rounds()).count();
         let total = probes.len() * (catalogue.len() + honest.len()) + few * exact;
@@ -99,7 +110,7 @@ impl Making<'_> {
         };
         for probe in &mut probes {
             self.stop.check()?;
-            if probe.path.is_empty() {
+            if let Answers::Likeliest { ends } = answers {
                 self.answer(probe, ends)?;
             }
         }
@@ -207,6 +218,9 @@ impl Making<'_> {
         let probes = 0..table.probes.len();
         let rows = probes.map(|p| {
             count()?;
+            if table.probes[p].path.is_empty() && !table.scored {
+                return Ok(Vec::new());
+            }
             let row = self.one(table, p, model, edit, first, told)?;
             // What cannot show is as sound is.
             Ok(row.unwrap_or_else(|| table.predicted[0][p].clone()))
