@@ -76,9 +76,9 @@ struct Args {
     /// Probes that each endpoint is drawn with
     #[arg(long, default_value_t = 10)]
     probes: usize,
-    /// Requests that an audit may make
-    #[arg(long, default_value_t = 8)]
-    requests: usize,
+    /// Requests that an audit may make; of several budgets the later ones have folders of their own
+    #[arg(long, value_delimiter = ',', default_value = "8")]
+    requests: Vec<usize>,
     /// Tokens that it may spend
     #[arg(long, default_value_t = 1 << 20)]
     tokens: usize,
@@ -166,12 +166,13 @@ fn main() -> Result<()> {
             table.probes.len()
         );
     }
-    let budget = Budget {
-        requests: args.requests,
+    let of = |requests| Budget {
+        requests,
         tokens: args.tokens,
         minutes: args.minutes,
     };
     if let Some(path) = &args.terms {
+        let budget = of(args.requests[0]);
         terms::write(table, told, budget, args.probes, args.seed, path)?;
     }
     let Some(recordings) = &args.recordings else {
@@ -216,17 +217,24 @@ fn main() -> Result<()> {
         .iter()
         .flat_map(|(truth, of)| (0..args.endpoints).map(move |i| (truth, of[i % of.len()], i)))
         .collect();
-    let ended: Vec<Ended> = jobs
-        .par_iter()
-        .map(|(truth, speaker, i)| {
-            let mut rng = Rng::of(args.seed, truth, *i as u64, "probes");
-            let drawn = rng.sample(table.probes.len(), args.probes);
-            audit(&plan, budget, speaker, truth, drawn, &mut rng)
-        })
-        .collect();
-    std::fs::create_dir_all(&args.out)?;
-    picture::draw(&args.out.join("confusion.png"), &ended)?;
-    write(&args.out, &ended)
+    for (i, requests) in args.requests.iter().enumerate() {
+        let ended: Vec<Ended> = jobs
+            .par_iter()
+            .map(|(truth, speaker, i)| {
+                let mut rng = Rng::of(args.seed, truth, *i as u64, "probes");
+                let drawn = rng.sample(table.probes.len(), args.probes);
+                audit(&plan, of(*requests), speaker, truth, drawn, &mut rng)
+            })
+            .collect();
+        let out = match i {
+            0 => args.out.clone(),
+            _ => args.out.join(requests.to_string()),
+        };
+        std::fs::create_dir_all(&out)?;
+        picture::draw(&out.join("confusion.png"), &ended)?;
+        write(&out, &ended)?;
+    }
+    Ok(())
 }
 
 fn audit(

@@ -11,8 +11,8 @@ use crate::audit::table::Table;
 /// Honest engines that nobody measured may be further away than those that were by this factor: a model that is bf16 throughout is
 /// twice as far as ours with bf16 where it has been measured (`tests/audit/speak.py`).
 pub const UNKNOWN: f64 = 3.0;
-/// What another program rounds is as far from our rounding of it as both effects together, and may have more effect.
-const SPELLED: f64 = 2.0;
+/// What another program rounds is as far from our rounding of it as both effects together, and may have half as much effect again.
+const SPELLED: f64 = 3.0;
 /// Scale of the logarithm of an honest distance: one engine's, from text to text, is 0.1 for prompts and 0.25 for answers.
 pub(super) const SPREAD: f64 = 0.25;
 
