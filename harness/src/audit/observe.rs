@@ -216,7 +216,7 @@ fn put(
     sampling: Sampling,
     extra: Map<String, Value>,
 ) -> Result<Completed, Failure> {
-    match shape {
+    let done = match shape {
         Shape::Chat => {
             let mut asked = Chat::user(probe.text.clone(), sampling);
             asked.extra = extra;
@@ -231,6 +231,23 @@ fn put(
             asked.extra = extra;
             endpoint.complete(&asked)
         }
+    }?;
+    unthought(done, &endpoint.host())
+}
+
+/// An answer, but for one that was thought about: what comes after thoughts depends on them.
+fn unthought(done: Completed, host: &str) -> Result<Completed, Failure> {
+    match done.reasoning.trim().is_empty() {
+        true => Ok(done),
+        false => Err(Failure {
+            why: format!(
+                "{host}: the answer has a reasoning part, behind which nothing can be weighed"
+            ),
+            kind: Kind::Malformed,
+            status: None,
+            code: None,
+            tries: 1,
+        }),
     }
 }
 
@@ -354,6 +371,19 @@ fn choices(text: &str, probe: &Probe, bytes: &Bytes) -> Vec<Option<usize>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_comes_after_thoughts_is_not_weighed() {
+        let answer = |reasoning: &str| {
+            let mut done = Completed::default();
+            done.text.push_str("so it is");
+            done.reasoning.push_str(reasoning);
+            done
+        };
+        assert!(unthought(answer(" \n"), "host").is_ok());
+        let failure = unthought(answer("Let me see."), "host");
+        assert!(failure.is_err_and(|f| f.why.contains("reasoning")));
+    }
 
     #[test]
     fn what_is_left_of_a_prompt_has_its_places_in_the_whole() {
