@@ -65,7 +65,12 @@ impl Texts {
             seed,
         };
         let suspects = suspects.transpose()?.into_iter().collect();
-        let prepared = prepare::table(&opened, suspects, wanted, &making(&opened, &stop))?;
+        let prepared = prepare::table(
+            &opened,
+            suspects,
+            wanted,
+            &Making::new(&opened.model, 0, &stop),
+        )?;
         let mut lines = Vec::new();
         for probe in &prepared.table.probes {
             let asked = Asked {
@@ -89,7 +94,7 @@ impl Texts {
 
     /// A recording, and the evidence of each answer by probe.
     pub fn weigh(&self, path: &Path) -> Result<(Recording, Vec<Vec<Option<Evidence>>>)> {
-        let making = making(&self.opened, &self.stop);
+        let making = Making::new(&self.opened.model, 0, &self.stop);
         let sampled = Sampled {
             making: &making,
             tokenizer: &self.opened.tokenizer,
@@ -122,14 +127,5 @@ impl Texts {
             observations,
         };
         Ok((recording, evidence))
-    }
-}
-
-fn making<'a>(opened: &'a Opened, stop: &'a Stop) -> Making<'a> {
-    Making {
-        model: &opened.model,
-        threads: 0,
-        stop,
-        progress: &|_, _| (),
     }
 }

@@ -146,12 +146,13 @@ impl Rule {
 
     /// Probability of what came or anything that is no more probable.
     pub fn tail(self, place: &Place) -> f64 {
-        let more = 0..place.came.unwrap_or(place.top.len());
-        let share = |k| {
-            let (top, came) = (place.top.clone(), Some(k));
-            self.log(&Place { top, came }).exp()
+        let mut other = place.clone();
+        let mut share = |k| {
+            other.came = Some(k);
+            self.log(&other).exp()
         };
-        1.0 - more.map(share).sum::<f64>()
+        let more = 0..place.came.unwrap_or(place.top.len());
+        1.0 - more.map(&mut share).sum::<f64>()
     }
 }
 

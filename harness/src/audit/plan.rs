@@ -30,7 +30,7 @@ pub struct Plan<'a> {
     pub table: &'a Table,
     /// What evidence is made of.
     pub weighed: Weighed,
-    /// Divergence of each hypothesis from sound in the answers to all probes, nats a token.
+    /// Divergence of each hypothesis from sound in the answers to all probes, nats a token; none where numbers are told, which measure it.
     pub divergences: Vec<f64>,
     /// Places of the numbers that the service tells of each probe.
     told: Vec<Vec<usize>>,
@@ -45,10 +45,10 @@ impl<'a> Plan<'a> {
         Self {
             table,
             weighed: told.weighed(),
-            divergences: (0..table.hypotheses.len())
-                .into_par_iter()
-                .map(|h| divergence(table, h))
-                .collect(),
+            divergences: match told.weighed() {
+                Weighed::Numbers => Vec::new(),
+                Weighed::Choices | Weighed::Samples => divergences(table),
+            },
             told: table.probes.iter().map(|p| told.places(p)).collect(),
             costs: table
                 .probes
@@ -155,12 +155,19 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Divergence of `h` from sound in the answers to all probes, nats a token.
-fn divergence(table: &Table, h: usize) -> f64 {
+/// Divergence of each hypothesis from sound in the answers to all probes, nats a token; infinite where there is no answer to know it from.
+fn divergences(table: &Table) -> Vec<f64> {
     let places: usize = table.probes.iter().map(|p| p.tail.len()).sum();
-    let probes = 0..table.probes.len();
-    let sum: f64 = probes.map(|p| apart(table, p, 0, h)).sum();
-    sum / places.max(1) as f64
+    let of = |h| {
+        let probes = 0..table.probes.len();
+        probes.map(|p| apart(table, p, 0, h)).sum::<f64>()
+    };
+    let all = (0..table.hypotheses.len()).into_par_iter();
+    all.map(|h| match places {
+        0 => f64::INFINITY,
+        n => of(h) / n as f64,
+    })
+    .collect()
 }
 
 /// KL divergence of `h` from `g` in an answer, nats: of the tokens that are looked at, and all others as one.

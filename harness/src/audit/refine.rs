@@ -318,12 +318,7 @@ mod tests {
     fn a_value_between_those_of_the_catalogue_is_found_and_nothing_else_is() -> Result<()> {
         let opened = Opened::new(builtin::open()?, &TemplateArgs::default())?;
         let stop = Stop::default();
-        let making = Making {
-            model: &opened.model,
-            threads: 0,
-            stop: &stop,
-            progress: &|_, _| (),
-        };
+        let making = Making::new(&opened.model, 0, &stop);
         let wanted = Wanted {
             shape: Shape::Raw,
             scored: true,

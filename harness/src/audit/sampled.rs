@@ -322,12 +322,7 @@ mod tests {
     fn answers_are_likelier_under_what_gave_them() -> Result<()> {
         let opened = Opened::new(builtin::open()?, &TemplateArgs::default())?;
         let stop = Stop::default();
-        let making = Making {
-            model: &opened.model,
-            threads: 0,
-            stop: &stop,
-            progress: &|_, _| (),
-        };
+        let making = Making::new(&opened.model, 0, &stop);
         let wanted = Wanted {
             shape: Shape::Raw,
             scored: false,

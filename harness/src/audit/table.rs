@@ -82,6 +82,18 @@ pub struct Making<'a> {
     pub progress: &'a dyn Fn(usize, usize),
 }
 
+impl<'a> Making<'a> {
+    /// Of a reference; nobody is told how far it is.
+    pub fn new(model: &'a Model, threads: usize, stop: &'a Stop) -> Self {
+        Self {
+            model,
+            threads,
+            stop,
+            progress: &|_, _| (),
+        }
+    }
+}
+
 impl Making<'_> {
     /// Evaluates everything.
     ///
@@ -101,7 +113,11 @@ impl Making<'_> {
             Answers::Drawn => (&[][..], 0),
         };
         let exact = catalogue.iter().filter(|(h, _)| !h.rounds()).count();
-        let total = probes.len() * (catalogue.len() + honest.len()) + few * exact;
+        let all = match answers {
+            Answers::Likeliest { .. } => probes.len(),
+            Answers::Drawn => probes.iter().filter(|p| !p.path.is_empty()).count(),
+        };
+        let total = all * (catalogue.len() + honest.len()) + few * exact;
         let done = Cell::new(0);
         let count = || {
             done.set(done.get() + 1);
@@ -217,10 +233,10 @@ impl Making<'_> {
     ) -> Result<Vec<Vec<f32>>> {
         let probes = 0..table.probes.len();
         let rows = probes.map(|p| {
-            count()?;
             if table.probes[p].path.is_empty() && !table.scored {
                 return Ok(Vec::new());
             }
+            count()?;
             let row = self.one(table, p, model, edit, first, told)?;
             // What cannot show is as sound is.
             Ok(row.unwrap_or_else(|| table.predicted[0][p].clone()))

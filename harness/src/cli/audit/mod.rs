@@ -18,7 +18,7 @@ use crate::audit::refine::Search;
 use crate::audit::sampled::Sampled;
 use crate::audit::session::{Budget, Session, Step};
 use crate::audit::shown;
-use crate::audit::table::Shape;
+use crate::audit::table::{Making, Shape};
 use crate::audit::verdict::{Kind, Terms, Verdict};
 use crate::audit::warm;
 use crate::audit::words::{Audit, in_words};
@@ -110,8 +110,13 @@ impl Args {
             None => self.model.again(),
         };
         format!(
-            "fathom audit {reference} --endpoint URL{}{} --budget-tokens {} --alpha {} --margin {}",
+            "fathom audit {reference} --endpoint URL{}{}{} --budget-tokens {} --alpha {} --margin {}",
             if self.chat { " --chat" } else { "" },
+            match self.at_most {
+                AtMost::Prompt => "",
+                AtMost::Top => " --at-most top",
+                AtMost::Text => " --at-most text",
+            },
             self.budget_requests
                 .map_or(String::new(), |n| format!(" --budget-requests {n}")),
             self.budget_tokens,
@@ -201,7 +206,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut unasked = Vec::new();
     let making = opened
         .as_ref()
-        .map(|opened| args.model.making(opened, &stop, &|_, _| ()));
+        .map(|opened| Making::new(&opened.model, args.model.threads(), &stop));
     let sampled = opened.as_ref().zip(making.as_ref());
     let sampled = sampled.filter(|_| told == Told::Sampled);
     let sampled = sampled.map(|(opened, making)| Sampled {

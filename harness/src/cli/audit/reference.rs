@@ -73,21 +73,6 @@ impl ReferenceArgs {
         self.seed
     }
 
-    /// The reference, for evaluations.
-    pub fn making<'a>(
-        &self,
-        opened: &'a Opened,
-        stop: &'a Stop,
-        progress: &'a dyn Fn(usize, usize),
-    ) -> Making<'a> {
-        Making {
-            model: &opened.model,
-            threads: self.engine.threads,
-            stop,
-            progress,
-        }
-    }
-
     /// Evaluates the reference and all of its faults on `probes` long probes and a few short ones, for a service that tells so much.
     ///
     /// # Errors
@@ -130,7 +115,10 @@ impl ReferenceArgs {
             bar.set_length(total as u64);
             bar.set_position(done as u64);
         };
-        let making = self.making(opened, stop, &progress);
+        let making = Making {
+            progress: &progress,
+            ..Making::new(&opened.model, self.engine.threads, stop)
+        };
         let prepared = prepare::table(opened, suspects.collect::<Result<_>>()?, wanted, &making);
         bar.finish_and_clear();
         prepared
