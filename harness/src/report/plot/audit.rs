@@ -194,7 +194,8 @@ impl Evidence {
                     .y_desc(self.y)
                     .y_label_formatter(&|y| match self.logarithmic {
                         true => format!("{y:.0e}"),
-                        false => format!("{y:.0}"),
+                        // Steps of a half are steps of a half.
+                        false => format!("{}", (100.0 * y).round() / 100.0),
                     })
                     .x_labels(self.labels)
                     .x_label_formatter(&|x| format!("{x:.0}"))
